@@ -192,9 +192,9 @@ fn grain(said: &str, period: &Period, part: &str) -> Result<String, String> {
     Ok(match (part, *name) {
         ("format", _) => quoted(format),
         (_, "total") => {
-            format!("({} AT TIME ZONE {})", period.value("from").unwrap_or_default(), quoted(period.zone()))
+            format!("({} AT TIME ZONE {})", period.value("from").unwrap_or_default(), period.zone_in_sql())
         }
-        _ => format!("date_trunc('{name}', time AT TIME ZONE {})", quoted(period.zone())),
+        _ => format!("date_trunc('{name}', time AT TIME ZONE {})", period.zone_in_sql()),
     })
 }
 

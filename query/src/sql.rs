@@ -54,6 +54,7 @@ mod gate;
 mod growth;
 mod implied;
 mod instant;
+mod interpolated;
 mod interval;
 mod joined;
 mod json;

@@ -86,6 +86,12 @@ impl Period {
         &self.zone
     }
 
+    /// The time zone as a constant of SQL.
+    pub(super) fn zone_in_sql(&self) -> String {
+        let place = PLACES.iter().find(|(name, _)| self.zone.eq_ignore_ascii_case(name));
+        quoted(place.map_or(self.zone.as_str(), |(_, place)| *place))
+    }
+
     /// Its first instant and the first after it.
     pub fn bounds(&self) -> [Time; 2] {
         [&self.from, &self.to].map(|at| Time::from_micros(at.timestamp().as_microsecond()))
@@ -102,7 +108,7 @@ impl Period {
             "as_of" => Some(literal(&self.as_of)),
             "now" => Some(literal(&self.now)),
             "month" => Some(literal(&self.month)),
-            "zone" => Some(quoted(&self.zone)),
+            "zone" => Some(self.zone_in_sql()),
             "month_name" => Some(quoted(&self.month.strftime("%Y-%m").to_string())),
             "last_month" => of(last_month()),
             "today" => of(today()),
@@ -174,6 +180,17 @@ fn instant(text: &str, zone: &TimeZone) -> Option<Zoned> {
     let day: Date = text.parse().ok().filter(|_| !text.contains(['T', 't', ' ']))?;
     day.to_zoned(zone.clone()).ok()
 }
+
+/// Zones whose names are to SQL what Postgres calls clocks that are never changed, and places that have the clocks of these zones.
+const PLACES: &[(&str, &str)] = &[
+    ("CET", "Europe/Brussels"),
+    ("EET", "Europe/Athens"),
+    ("EST", "America/Panama"),
+    ("HST", "Pacific/Honolulu"),
+    ("MET", "Europe/Brussels"),
+    ("MST", "America/Phoenix"),
+    ("WET", "Europe/Lisbon"),
+];
 
 /// A day as the engine counts it, when it makes a number of a date.
 fn day_number(day: Date) -> Option<String> {

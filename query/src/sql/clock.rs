@@ -8,12 +8,14 @@
 use std::{slice, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, AsArray, TimestampMicrosecondArray, timezone::Tz},
-    compute::{cast, kernels::numeric},
-    datatypes::{
-        DataType, FieldRef, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
-        TimestampMicrosecondType,
+    array::{
+        ArrayRef, AsArray, BooleanArray, Datum, IntervalMonthDayNanoArray, TimestampMicrosecondArray, timezone::Tz,
     },
+    compute::{
+        cast,
+        kernels::{numeric, zip::zip},
+    },
+    datatypes::{DataType, FieldRef, IntervalMonthDayNano, IntervalUnit, TimeUnit, TimestampMicrosecondType},
 };
 use datafusion::{
     common::{DFSchema, Result, ScalarValue, config::ConfigOptions, exec_err, plan_err, tree_node::Transformed},
@@ -323,7 +325,7 @@ impl FunctionRewrite for Shifts {
     }
 }
 
-/// An instant of a zone and an interval added up: its months and days by the clock, and then its hours.
+/// An instant of a zone and an interval added up: its months by the clock, then its days, and then its hours, which no clock has a part in.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Shift {
     back: bool,
@@ -359,18 +361,20 @@ impl ScalarUDFImpl for Shift {
                 let [times, intervals] = arrays else { return exec_err!("a time and an interval are added up") };
                 let times = cast(times, kind)?;
                 let intervals = cast(intervals, &DataType::Interval(IntervalUnit::MonthDayNano))?;
-                let parts = |part: fn(IntervalMonthDayNano) -> IntervalMonthDayNano| -> ArrayRef {
-                    Arc::new(
-                        intervals.as_primitive::<IntervalMonthDayNanoType>().unary::<_, IntervalMonthDayNanoType>(part),
-                    )
-                };
-                let days = parts(|all| IntervalMonthDayNano::new(all.months, all.days, 0));
-                let hours = parts(|all| IntervalMonthDayNano::new(0, 0, all.nanoseconds));
+                let times: &TimestampMicrosecondArray = times.as_primitive();
+                let intervals: &IntervalMonthDayNanoArray = intervals.as_primitive();
+                let mut shifted: ArrayRef = Arc::new(times.clone().with_data_type(micros(None)));
                 let mut clocks = Clocks { place: zone.parse()?, known: None };
-                let shown = clocks.moved(times.as_primitive(), true)?.with_data_type(micros(None));
-                let shown = self.shifted(&shown, &days)?;
-                let instants = clocks.moved(shown.as_primitive::<TimestampMicrosecondType>(), false)?;
-                let instants = self.shifted(&instants.with_data_type(micros(None)), &hours)?;
+                let parts: [fn(IntervalMonthDayNano) -> IntervalMonthDayNano; 2] = [
+                    |all| IntervalMonthDayNano::new(all.months, 0, 0),
+                    |all| IntervalMonthDayNano::new(0, all.days, 0),
+                ];
+                for part in parts {
+                    shifted = self.by_clock(&shifted, &intervals.unary(part), &mut clocks)?;
+                }
+                let hours: IntervalMonthDayNanoArray =
+                    intervals.unary(|all| IntervalMonthDayNano::new(0, 0, all.nanoseconds));
+                let instants = self.shifted(&shifted, &hours)?;
                 let instants = instants.as_primitive::<TimestampMicrosecondType>().clone().with_data_type(kind.clone());
                 Ok(Arc::new(instants))
             },
@@ -380,7 +384,20 @@ impl ScalarUDFImpl for Shift {
 }
 
 impl Shift {
-    fn shifted(&self, times: &TimestampMicrosecondArray, by: &ArrayRef) -> Result<ArrayRef> {
+    /// Instants moved by what their clocks show; those that are not moved stay what they are, since what clocks show twice is the second.
+    fn by_clock(&self, instants: &ArrayRef, by: &IntervalMonthDayNanoArray, clocks: &mut Clocks) -> Result<ArrayRef> {
+        let moves = |by: Option<IntervalMonthDayNano>| by.is_some_and(|by| by != IntervalMonthDayNano::ZERO);
+        let moves: BooleanArray = by.iter().map(|by| Some(moves(by))).collect();
+        if moves.true_count() == 0 {
+            return Ok(Arc::clone(instants));
+        }
+        let shown = clocks.moved(instants.as_primitive(), true)?.with_data_type(micros(None));
+        let shown = self.shifted(&shown, by)?;
+        let moved = clocks.moved(shown.as_primitive(), false)?.with_data_type(micros(None));
+        Ok(zip(&moves, &moved, instants)?)
+    }
+
+    fn shifted(&self, times: &dyn Datum, by: &dyn Datum) -> Result<ArrayRef> {
         Ok(if self.back { numeric::sub(times, by)? } else { numeric::add(times, by)? })
     }
 }

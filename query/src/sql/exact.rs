@@ -12,7 +12,9 @@ use arrow::{
         cast, cast_with_options,
         kernels::{cast_utils::parse_decimal, numeric},
     },
-    datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Decimal128Type, Field, FieldRef},
+    datatypes::{
+        DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Decimal128Type, DecimalType, Field, FieldRef,
+    },
 };
 use datafusion::{
     common::{
@@ -23,6 +25,7 @@ use datafusion::{
     logical_expr::{
         Accumulator, AggregateUDF, AggregateUDFImpl, BinaryExpr, ColumnarValue, EmitTo, Expr, ExprSchemable,
         GroupsAccumulator, Operator, ReversedUDAF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+        cast as cast_to,
         expr_rewriter::FunctionRewrite,
         function::{AccumulatorArgs, StateFieldsArgs},
         lit,
@@ -116,7 +119,8 @@ fn signed(mut of: BinaryExpr, schema: &DFSchema) -> BinaryExpr {
     of
 }
 
-/// Reads quoted numbers beside decimals as they are written; before types are settled, which would round them.
+/// Reads quoted numbers beside decimals as they are written, and decimals beside floats as floats; before types are settled, which would
+/// round them.
 #[derive(Debug)]
 pub(crate) struct Compared;
 
@@ -131,7 +135,8 @@ impl FunctionRewrite for Compared {
 }
 
 /// Reads a quoted number that is compared with a decimal as it is written. The engine would round it to the decimals of the
-/// column first, and `cost_usd > '0.0000000000009'` would find other rows.
+/// column first, and `cost_usd > '0.0000000000009'` would find other rows. Of a float and a decimal it would make decimals, of fewer places
+/// than either has: `cost_usd::real > 0.0019` would not find what Postgres does.
 fn compared(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let sides: Vec<&mut Expr> = match &mut expr {
         Expr::BinaryExpr(of) if is_comparison(of.op) => vec![&mut of.left, &mut of.right],
@@ -139,18 +144,38 @@ fn compared(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::InList(of) => std::iter::once(of.expr.as_mut()).chain(&mut of.list).collect(),
         _ => return Ok(Transformed::no(expr)),
     };
-    if !sides.iter().any(|side| matches!(kind(side, schema), Ok(DataType::Decimal128(..)))) {
+    let kinds: Vec<Option<DataType>> = sides.iter().map(|side| kind(side, schema).ok()).collect();
+    let is_decimal = |kind: &DataType| matches!(kind, DataType::Decimal128(..));
+    if !kinds.iter().flatten().any(is_decimal) {
         return Ok(Transformed::no(expr));
     }
+    let are_floats = kinds.iter().flatten().any(DataType::is_floating);
     let mut changed = false;
-    for side in sides {
-        if let Expr::Literal(literal, _) = side
-            && let Some(decimal) = literal.try_as_str().flatten().and_then(written)
-        {
+    for (side, of) in sides.into_iter().zip(kinds) {
+        let decimal = match &*side {
+            Expr::Literal(literal, _) => literal.try_as_str().flatten().and_then(written),
+            _ => None,
+        };
+        let is_other = decimal.is_some() || of.is_some_and(|of| is_decimal(&of) || of == DataType::Float32);
+        if let Some(decimal) = decimal {
             (*side, changed) = (lit(decimal), true);
+        }
+        if are_floats && is_other {
+            (*side, changed) = (in_float(std::mem::take(side)), true);
         }
     }
     Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
+}
+
+/// A number as a float; one that is written, as the nearest to it.
+fn in_float(number: Expr) -> Expr {
+    let float = match &number {
+        Expr::Literal(ScalarValue::Decimal128(Some(value), precision, scale), _) => {
+            Decimal128Type::format_decimal(*value, *precision, *scale).parse::<f64>().ok()
+        }
+        _ => None,
+    };
+    float.map_or_else(|| cast_to(number, DataType::Float64), lit)
 }
 
 const fn is_comparison(operator: Operator) -> bool {

@@ -23,7 +23,7 @@ use datafusion::{
 use super::{
     age, bucket, clock,
     error::refused,
-    exact, format, joined, json, logarithm, md5, modulo, numeric, ordered, parts, percentile, quotient,
+    exact, format, interpolated, joined, json, logarithm, md5, modulo, numeric, ordered, parts, percentile, quotient,
     reading::catalog::{regclass, typename, viewdef},
     replacement, rounded, tag, trunc,
 };
@@ -143,6 +143,7 @@ pub(crate) fn aggregate() -> Vec<Arc<AggregateUDF>> {
     let mut allowed = functions_aggregate::all_default_aggregate_functions();
     let ours = [
         exact::sum(),
+        interpolated::percentile_cont(),
         joined::string_agg(),
         ordered::mode(),
         ordered::percentile_disc(),

@@ -1,7 +1,7 @@
 //! `percentile_disc` and `mode` of the values of a group, exact, as Postgres has them: one of the values, whatever their type.
 //!
 //! A group counts how often each value came, and puts them in order at its end. What it keeps for that is counted as its memory, as what
-//! `percentile_cont` keeps is. They are no window functions (`statement/check.rs`), since nobody counts what these keep.
+//! `percentile_cont` ([`interpolated`](super::interpolated)) keeps is. They are no window functions (`statement/check.rs`), since nobody counts what these keep.
 
 use std::{
     cmp::Ordering,
@@ -88,7 +88,7 @@ impl AggregateUDFImpl for Chosen {
         if args.is_distinct {
             return plan_err!("{}(DISTINCT …) is not supported; group by the value first", self.name);
         }
-        let part = if self.name == PERCENTILE { Some(part(&args)?) } else { None };
+        let part = if self.name == PERCENTILE { Some(part(&args, self.name)?) } else { None };
         let Some(of) = args.expr_fields.first() else { return plan_err!("{} is of a value", self.name) };
         Ok(Box::new(Counts {
             part,
@@ -110,11 +110,11 @@ impl AggregateUDFImpl for Chosen {
 }
 
 /// Which part of the values comes to the percentile.
-fn part(args: &AccumulatorArgs) -> Result<f64> {
+pub(super) fn part(args: &AccumulatorArgs, name: &str) -> Result<f64> {
     let nothing = RecordBatch::new_empty(Arc::new(Schema::empty()));
     match args.exprs.get(1).map(|stated| stated.evaluate(&nothing)) {
         Some(Ok(ColumnarValue::Scalar(ScalarValue::Float64(Some(part))))) if (0.0..=1.0).contains(&part) => Ok(part),
-        _ => plan_err!("the percentile of percentile_disc is a constant from 0 to 1"),
+        _ => plan_err!("the percentile of {name} is a constant from 0 to 1"),
     }
 }
 

@@ -261,9 +261,7 @@ fn allow(statement: &mut ast::Statement, reading: Option<&Reading>) -> Result<()
     if let ControlFlow::Break(why) = VisitMut::visit(query.as_mut(), &mut merged::Joins::default()) {
         return refuse(why);
     }
-    if let ControlFlow::Break(why) =
-        VisitMut::visit(query.as_mut(), &mut Written { posix: reading.is_some(), ..Written::default() })
-    {
+    if let ControlFlow::Break(why) = VisitMut::visit(query.as_mut(), &mut Written::default()) {
         return refuse(why);
     }
     // The engine plans none, and says so in words of its own.
@@ -283,8 +281,6 @@ const ROWS: &str = "a row is only compared with others, by = <> < <= > >= and IN
 struct Written {
     /// What rows are ordered by with its table before it: the engine finds the other of that name ambiguous.
     ordered: HashSet<String>,
-    /// Whether an offset is what a zone is behind UTC, as a session has it.
-    posix: bool,
 }
 
 impl VisitorMut for Written {
@@ -357,15 +353,36 @@ impl VisitorMut for Written {
         types::meant(expr);
         standard::in_words(expr);
         standard::arguments(expr);
-        truncated(expr, self.posix)?;
+        zoned(expr)?;
+        truncated(expr)?;
         regroup(expr);
         standard::symmetric(expr)?;
         standard::by_parts(expr)
     }
 }
 
+/// `time AT TIME ZONE '+05:30'` → `time AT TIME ZONE '-05:30'`: the engine's zones have the other sign, and fewer names, than those of Postgres.
+/// In a session it is a function by now ([`clock`]), which reads the same.
+fn zoned(expr: &mut Expr) -> ControlFlow<String> {
+    let Expr::AtTimeZone { time_zone, .. } = expr else { return ControlFlow::Continue(()) };
+    let (known, written) = match &**time_zone {
+        Expr::Value(value) => match value.value.clone().into_string() {
+            Some(name) => (clock::spelled(&name), name),
+            None => return ControlFlow::Continue(()),
+        },
+        Expr::Interval(ahead) => (None, ahead.to_string()),
+        _ => return ControlFlow::Continue(()),
+    };
+    let Some(mut known) = known else { return ControlFlow::Break(clock::unknown(&written)) };
+    if known == "+00:00" {
+        "UTC".clone_into(&mut known);
+    }
+    **time_zone = Expr::Value(Value::SingleQuotedString(known).into());
+    ControlFlow::Continue(())
+}
+
 /// `date_trunc` with a zone, as the engine has it: it truncates an instant by the clock of the zone that it is put into.
-fn truncated(expr: &mut Expr, posix: bool) -> ControlFlow<String> {
+fn truncated(expr: &mut Expr) -> ControlFlow<String> {
     if let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr
         && name.to_string().eq_ignore_ascii_case("date_trunc")
         && let [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(time)), FunctionArg::Unnamed(FunctionArgExpr::Expr(zone))] =
@@ -373,8 +390,7 @@ fn truncated(expr: &mut Expr, posix: bool) -> ControlFlow<String> {
         && let Expr::Value(value) = zone
     {
         if let Some(name) = value.value.clone().into_string() {
-            let known = if posix { clock::spelled(&name) } else { Some(name.clone()) };
-            let Some(mut known) = known else { return ControlFlow::Break(clock::unknown(&name)) };
+            let Some(mut known) = clock::spelled(&name) else { return ControlFlow::Break(clock::unknown(&name)) };
             // UTC by another name, which no session puts into a zone of its own.
             if known.eq_ignore_ascii_case("utc") || known == "+00:00" {
                 "Etc/UTC".clone_into(&mut known);

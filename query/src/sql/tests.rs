@@ -4,6 +4,7 @@ mod agrees;
 pub(crate) mod alive;
 mod exact;
 pub(crate) mod hostile;
+mod numbers;
 mod questions;
 mod runs;
 pub(crate) mod world;

@@ -1,6 +1,9 @@
 //! Whole numbers of others, as Postgres casts them: decimals to the nearest, halves away from zero; floats to the nearest, halves to the
 //! even one, and so `round` does of a float. The engine would cut them off, and round halves of floats away from zero. What does not fit is
 //! an error.
+//!
+//! And decimals of others with more places. The engine rounds them as Postgres does, but takes such a cast away where it is compared with a
+//! constant, as if it lost nothing: `cost_usd::numeric(10, 2) = 0.01` would find what costs a cent and nothing else.
 
 use std::sync::Arc;
 
@@ -46,7 +49,7 @@ impl FunctionRewrite for Places {
     }
 }
 
-/// Rounds what is cast to an integer, and floats. For what is of settled types.
+/// Rounds what is cast to an integer, or to a decimal of fewer places, and floats. For what is of settled types.
 #[derive(Debug)]
 pub(super) struct Rounds;
 
@@ -57,7 +60,7 @@ impl FunctionRewrite for Rounds {
 
     fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
         let (of, to) = match &expr {
-            Expr::Cast(cast) if cast.field.data_type().is_integer() => {
+            Expr::Cast(cast) if is_exact(cast.field.data_type()) => {
                 (cast.expr.as_ref(), cast.field.data_type().clone())
             }
             Expr::ScalarFunction(call) if call.func.name() == "round" => match call.args.as_slice() {
@@ -66,16 +69,22 @@ impl FunctionRewrite for Rounds {
             },
             _ => return Ok(Transformed::no(expr)),
         };
-        let has_parts = match of.get_type(schema)? {
-            DataType::Decimal128(_, scale) => scale > 0,
-            kind => is_float(&kind),
+        let loses = match (of.get_type(schema)?, &to) {
+            (DataType::Decimal128(_, places), DataType::Decimal128(_, left)) => *left < places,
+            (DataType::Decimal128(_, places), _) => places > 0,
+            // The engine makes decimals of floats.
+            (kind, to) => is_float(&kind) && !to.is_decimal(),
         };
-        if !has_parts {
+        if !loses {
             return Ok(Transformed::no(expr));
         }
         let whole = Whole { to, signature: Signature::any(1, Volatility::Immutable) };
         Ok(Transformed::yes(ScalarUDF::from(whole).call(vec![of.clone()])))
     }
+}
+
+fn is_exact(kind: &DataType) -> bool {
+    kind.is_integer() || matches!(kind, DataType::Decimal128(..))
 }
 
 const fn is_float(kind: &DataType) -> bool {
@@ -110,7 +119,7 @@ impl ScalarUDFImpl for Whole {
         make_scalar_function(
             |arrays| {
                 let [value] = arrays else { return exec_err!("one number is rounded") };
-                let rounded = rounded(value)?;
+                let rounded = if self.to.is_decimal() { Arc::clone(value) } else { rounded(value)? };
                 Ok(cast_with_options(&rounded, &self.to, &DEFAULT_CAST_OPTIONS)?)
             },
             Vec::new(),

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{QueryError, refuse, types};
-use crate::sql::{functions::MAX_SCALAR_BYTES, ordered, reading::arrays::ALONE, views};
+use crate::sql::{functions::MAX_SCALAR_BYTES, interpolated, ordered, reading::arrays::ALONE, views};
 
 /// The table function that there is.
 pub(super) const SERIES: &str = "generate_series";
@@ -155,12 +155,12 @@ impl Visitor for Check {
                 stop("string_agg is not supported as a window function; join texts in a subquery with GROUP BY")
             }
             Expr::Function(Function { name, within_group, over, .. })
-                if (within_group.is_empty() || over.is_some())
-                    && name.0.last().and_then(|part| part.as_ident()).is_some_and(|name| {
-                        ordered::NAMES.iter().any(|known| name.value.eq_ignore_ascii_case(known))
-                    }) =>
+                if is_one_of(name, &ordered::NAMES) && (within_group.is_empty() || over.is_some())
+                    || is_one_of(name, &interpolated::NAMES) && over.is_some() =>
             {
-                stop("mode() and percentile_disc(0.5) are of a group: write WITHIN GROUP (ORDER BY …), without OVER")
+                stop(
+                    "mode(), percentile_disc(0.5) and percentile_cont(0.5) are of a group: write WITHIN GROUP (ORDER BY …), without OVER",
+                )
             }
             Expr::Function(Function { over: Some(WindowType::WindowSpec(spec)), .. }) => window(spec),
             _ => ControlFlow::Continue(()),
@@ -179,6 +179,11 @@ impl Visitor for Check {
         }
         ControlFlow::Continue(())
     }
+}
+
+fn is_one_of(name: &ObjectName, known: &[&str]) -> bool {
+    let last = name.0.last().and_then(|part| part.as_ident());
+    last.is_some_and(|name| known.iter().any(|known| name.value.eq_ignore_ascii_case(known)))
 }
 
 /// Whether a function gives what a pattern finds, as an array.

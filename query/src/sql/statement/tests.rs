@@ -42,6 +42,18 @@ fn queries_pass_and_everything_else_does_not() {
     check("SELECT tag(u.tags, 'env') FROM usage AS u", Ok("SELECT tag(u.tags, 'env') FROM usage AS u"));
     let truncated = "SELECT date_trunc('day', (time AT TIME ZONE 'Asia/Tokyo')) FROM usage";
     check("SELECT date_trunc('day', time, 'Asia/Tokyo') FROM usage", Ok(truncated));
+    let ahead = "SELECT date_trunc('day', (time AT TIME ZONE '-05:30')) FROM usage";
+    check("SELECT date_trunc('day', time, '+05:30') FROM usage", Ok(ahead));
+    check(
+        "SELECT 1 FROM usage WHERE time AT TIME ZONE 'utc+3' > x",
+        Ok("SELECT 1 FROM usage WHERE time AT TIME ZONE '-03:00' > x"),
+    );
+    check(
+        "SELECT 1 FROM usage WHERE time AT TIME ZONE 'z' > x",
+        Ok("SELECT 1 FROM usage WHERE time AT TIME ZONE 'UTC' > x"),
+    );
+    check("SELECT time AT TIME ZONE 'Mars' FROM usage", Err("Europe/Berlin"));
+    check("SELECT time AT TIME ZONE interval '5 hours' FROM usage", Err("Europe/Berlin"));
     check("SELECT 1e6, -1.5e-3", Ok("SELECT 1000000., -0.0015"));
     check("SELECT '-1.5e3'::numeric AS a", Ok("SELECT '-1500'::NUMERIC(4,0) AS a"));
     check("SELECT a::decimal AS a FROM t", Ok("SELECT \"numeric\"(a) AS a FROM t"));
@@ -111,6 +123,8 @@ fn queries_pass_and_everything_else_does_not() {
     check("SELECT STRING_AGG(a, ',') OVER w FROM t WINDOW w AS (ORDER BY b)", Err("string_agg"));
     check("SELECT mode() WITHIN GROUP (ORDER BY a) FROM t", Ok("SELECT mode() WITHIN GROUP (ORDER BY a) FROM t"));
     check("SELECT percentile_disc(a, 0.5) OVER () FROM t", Err("WITHIN GROUP"));
+    check("SELECT percentile_cont(a, 0.5) OVER () FROM t", Err("WITHIN GROUP"));
+    check("SELECT percentile_cont(a, 0.5) FROM t", Ok("SELECT percentile_cont(a, 0.5) FROM t"));
     check("SELECT Mode(a) FROM t", Err("WITHIN GROUP"));
     let crossed: Vec<_> = (0..40).map(|number| format!("(SELECT 1) a{number}")).collect();
     check(&format!("SELECT count(*) FROM {}", crossed.join(",")), Err("32 tables"));

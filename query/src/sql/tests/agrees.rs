@@ -14,7 +14,7 @@ async fn world() -> World {
     World::new(&entries, 1).await
 }
 
-async fn check(world: &World, value: &str, wanted: Value) {
+pub(super) async fn check(world: &World, value: &str, wanted: Value) {
     let sql = if value.contains(" AS v ") { format!("SELECT {value}") } else { format!("SELECT {value} AS v") };
     let got = world.ask(&everyone(), &sql).await;
     assert_eq!(got, Ok(json!([{ "v": wanted }])), "{sql}");
@@ -343,11 +343,21 @@ async fn types_are_as_long_as_they_say() {
         ("log(-1)", "of a negative"),
         ("log(2, 0)", "of zero"),
         ("ln(input_tokens - 1) FROM usage", "of zero"),
+        ("log(1, 10)", "division by zero"),
+        ("exp(1000)", "overflow"),
+        ("exp(input_tokens * 1000) FROM usage", "overflow"),
+        ("power(10, 400)", "overflow"),
+        ("power(-1, 0.5)", "complex"),
+        ("power(0, -1)", "negative power"),
     ] {
         let error = world.ask(&everyone(), &format!("SELECT {value}")).await.unwrap_err();
         assert!(error.contains(wanted), "{value}: {error}");
     }
     check(&world, "ln(1)", json!(0.0)).await;
+    check(&world, "power(-8, 3)", json!(-512.0)).await;
+    check(&world, "exp('infinity'::float8) > 1", json!(true)).await;
+    check(&world, "power(NULL::float8, 0.5)", json!(null)).await;
+    check(&world, "sum(exp(x)) IS NULL AS v FROM (VALUES (1.5::float8)) t(x) WHERE x > 2", json!(true)).await;
     check(&world, "log(NULL::float8, 0)", json!(null)).await;
     let error = world.ask(&everyone(), "SELECT 'abc'::char(2) AS v").await.unwrap_err();
     assert!(error.starts_with("TG6001") && error.contains("varchar"), "{error}");

@@ -134,6 +134,58 @@ async fn no_hour_is_out_of_range() {
     assert_eq!(world.ask(&everyone(), day).await, Ok(json!([{"v": "2026-11-01T04:00:00.000000Z", "n": 3}])));
 }
 
+/// Whatever it is asked through: an offset is what a zone is behind UTC, and letters are what Postgres knows by them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_is_read_alike_on_all_surfaces() {
+    for shelved in [0, 5] {
+        let world = world(shelved).await;
+        for (condition, wanted) in [
+            ("(time AT TIME ZONE '+05:30')::date = date '2026-11-01'", 2),
+            ("(time AT TIME ZONE '-03')::date = date '2026-11-02'", 2),
+            ("(time AT TIME ZONE 'pst')::date = date '2026-11-01'", 2),
+            ("(time AT TIME ZONE 'america/new_york')::date = date '2026-11-01'", 3),
+            ("extract(hour FROM time AT TIME ZONE 'UTC+3') = 3", 2),
+            ("time >= timestamp '2026-11-01' AT TIME ZONE '+05:30'", 3),
+            ("time >= timestamp '2026-11-01' AT TIME ZONE '-05:30'", 5),
+            ("date_trunc('day', time, '+05:30') = timestamptz '2026-11-01 05:30Z'", 2),
+        ] {
+            let sql = format!("SELECT count(*) AS n FROM usage WHERE {condition}");
+            assert_eq!(world.ask(&everyone(), &sql).await, Ok(json!([{"n": wanted}])), "{sql}");
+            assert_eq!(asked(&world, None, &sql).await, Ok(json!({"n": wanted})), "{sql}");
+        }
+    }
+}
+
+/// The answers are those of Postgres. At 05:30 in UTC clocks in New York show 01:30 for the first time.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_days_and_months_are_added_by_the_clock() {
+    let world = world(5).await;
+    for (shifted, wanted) in [
+        ("t + interval '0 hours'", "05:30"),
+        ("t + interval '1 hour'", "06:30"),
+        ("t + interval '2 hours'", "07:30"),
+        ("t - 0 * interval '1 hour'", "05:30"),
+        ("t + interval '0 days'", "05:30"),
+        ("t + n * interval '1 hour'", "05:30"),
+        ("t + n * interval '1 day'", "05:30"),
+        ("t - interval '1 hour' + interval '1 hour'", "05:30"),
+        ("t + interval '1 day' - interval '1 day'", "06:30"),
+        ("t - interval '1 month' + interval '1 month'", "06:30"),
+        ("t + interval '1 month -30 days'", "06:30"),
+    ] {
+        let from = "FROM (VALUES (timestamptz '2026-11-01 05:30:00Z', 0)) v(t, n)";
+        let got = asked(&world, Some("America/New_York"), &format!("SELECT {shifted} AS v {from}")).await;
+        assert_eq!(got, Ok(json!({"v": format!("2026-11-01T{wanted}:00.000000Z")})), "{shifted}");
+    }
+    // The one does not change what the other is.
+    let both = "SELECT count(*) AS n FROM usage WHERE time + CASE WHEN user_id = 'x' THEN interval '1 day' ELSE \
+                interval '0 days' END = time";
+    assert_eq!(asked(&world, Some("America/New_York"), both).await, Ok(json!({"n": 5})));
+    let spring = "SELECT timestamptz '2026-02-07 02:30' + interval '1 month 1 day' AS v";
+    let got = asked(&world, Some("America/New_York"), spring).await;
+    assert_eq!(got, Ok(json!({"v": "2026-03-08T07:30:00.000000Z"})));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_between_two_instants_is_so_in_any_zone() {
     let world = world(2).await;

@@ -1,0 +1,90 @@
+//! Numbers of fewer places beside others: found, grouped and told apart as Postgres does.
+
+use serde_json::{Value, json};
+
+use super::{
+    agrees::check,
+    world::{World, charged, everyone},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_rounded_is_compared_as_it_is_rounded() {
+    let world = World::new(&[1, 2, 3].map(|number| charged("acme", number, "alice", Some(1), 1)), 1).await;
+    const ROWS: &str = "FROM (VALUES (0.014), (0.015), (0.016), (0.004), (NULL)) t(x)";
+    for (condition, wanted) in [
+        ("x::numeric(5, 2) = 0.01", 1),
+        ("x::numeric(5, 2) = 0", 1),
+        ("x::numeric(5, 2) <> 0.02", 2),
+        ("x::numeric(5, 2) > 0.01", 2),
+        ("0.01 >= x::numeric(5, 2)", 2),
+        ("x::numeric(5, 2) IN (0.01, 0.02)", 3),
+        ("x::numeric(5, 2) NOT IN (0.01, 0.02)", 1),
+        ("x::numeric(5, 2) BETWEEN 0.015 AND 0.02", 2),
+        ("x::numeric(5, 2) IS DISTINCT FROM 0.02", 3),
+        ("(x / 3)::numeric(10, 2) = 0.01", 2),
+        ("CASE WHEN x::numeric(5, 2) = 0 THEN 'free' ELSE 'dear' END = 'free'", 1),
+        ("x::numeric(10, 4) = 0.014", 1),
+        ("x = 0.01::numeric(5, 2)", 0),
+        ("x::numeric(5, 2) = '0.01'", 1),
+        // Beside a float a decimal is one.
+        ("x::real > 0.015", 1),
+        ("x::float8 = 0.015", 1),
+        ("x = '0.015'::float8", 1),
+        ("x::float8 IN (0.014, 0.015)", 2),
+        ("x::float8 BETWEEN '0.014' AND 0.015", 2),
+        ("x::float8 * 1e40::float8 > 0.5", 4),
+    ] {
+        check(&world, &format!("count(*) AS v {ROWS} WHERE {condition}"), json!(wanted)).await;
+        check(&world, &format!("count(*) FILTER (WHERE {condition}) AS v {ROWS}"), json!(wanted)).await;
+    }
+    let grouped =
+        format!("SELECT x::numeric(5, 2) AS c, count(*) AS n {ROWS} GROUP BY 1 HAVING x::numeric(5, 2) = 0.02");
+    assert_eq!(world.ask(&everyone(), &grouped).await, Ok(json!([{"c": "0.02", "n": 2}])));
+    let mean = format!("avg(x)::numeric(12, 3) AS v {ROWS} HAVING avg(x)::numeric(12, 3) = 0.012");
+    check(&world, &mean, json!("0.012")).await;
+    check(&world, "count(*) AS v FROM usage WHERE cost_usd::numeric(10, 2) = 0", json!(3)).await;
+    // What is the same for all rows is calculated once, and what only has more places is still compared as it stands.
+    let plan = async |condition: &str| -> String {
+        let sql = format!("EXPLAIN SELECT user_id FROM usage WHERE {condition}");
+        world.ask(&everyone(), &sql).await.as_ref().map_or_else(String::clone, Value::to_string)
+    };
+    let constant = plan("cost_usd > 0.0151::numeric(10, 2)").await;
+    assert!(constant.contains("0.020000000000") && !constant.contains("whole"), "{constant}");
+    let finer = plan("cost_usd::numeric(38, 14) > 0.02").await;
+    assert!(!finer.contains("CAST"), "{finer}");
+    let error = world.ask(&everyone(), "SELECT count(*) FROM usage WHERE (cost_usd + 1000)::numeric(4, 2) = 1").await;
+    assert!(error.is_err(), "{error:?}");
+}
+
+/// The answers are those of Postgres.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_percentile_between_two_numbers_is_exact() {
+    let world = World::new(&[1, 2, 3].map(|number| charged("acme", number, "alice", Some(1), 1)), 1).await;
+    for (value, wanted) in [
+        (
+            "percentile_cont(0.123456789) WITHIN GROUP (ORDER BY x) AS v FROM (VALUES (0), (1000000000000)) t(x)",
+            json!(123_456_789_000.0),
+        ),
+        (
+            "percentile_cont(0.7) WITHIN GROUP (ORDER BY x) AS v FROM (VALUES (1::float8), (2), (9)) t(x)",
+            json!(4.799_999_999_999_999),
+        ),
+        (
+            "percentile_cont(0.7) WITHIN GROUP (ORDER BY x) AS v FROM (VALUES (1.5), (2), (9)) t(x)",
+            json!(4.799_999_999_999_999),
+        ),
+        ("percentile_cont(0.7) WITHIN GROUP (ORDER BY x DESC) AS v FROM (VALUES (1), (2), (9)) t(x)", json!(1.6)),
+        (
+            "percentile_cont(0.5) WITHIN GROUP (ORDER BY x) FILTER (WHERE x > 9) AS v FROM (VALUES (1), (NULL)) t(x)",
+            json!(null),
+        ),
+        ("percentile_cont(x, 0.5) AS v FROM (VALUES (1), (2)) t(x)", json!(1.5)),
+        ("quantile_cont(x, 1) AS v FROM (VALUES (1), (2)) t(x)", json!(2.0)),
+        ("percentile_cont(0.5) WITHIN GROUP (ORDER BY output_tokens) AS v FROM usage GROUP BY user_id", json!(10.0)),
+    ] {
+        check(&world, value, wanted).await;
+    }
+    let wrong =
+        world.ask(&everyone(), "SELECT percentile_cont(2) WITHIN GROUP (ORDER BY input_tokens) FROM usage").await;
+    assert!(wrong.unwrap_err().contains("from 0 to 1"));
+}
