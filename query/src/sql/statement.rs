@@ -292,8 +292,7 @@ impl VisitorMut for Written {
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<String> {
         standard::fetched(query)?;
-        columns::keys_apart(query);
-        columns::tell_apart(query);
+        columns::told_apart(query);
         ast::visit_expressions(&query.order_by, |expr| {
             if matches!(expr, Expr::CompoundIdentifier(_)) {
                 self.ordered.extend(shown_as(&ast::SelectItem::UnnamedExpr(expr.clone())));

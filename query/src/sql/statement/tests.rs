@@ -31,6 +31,15 @@ fn what_is_asked_twice_has_a_name_of_its_own() {
     let keys = "SELECT coalesce(a::INT) AS \"a_2\", a, sum(coalesce(a::INT)) FROM u GROUP BY coalesce(a::INT), a HAVING coalesce(a::INT) > 1";
     check("SELECT a::int, a, sum(a::int) FROM u GROUP BY a::int, a HAVING a::int > 1", Ok(keys));
     check("SELECT a::int AS b FROM u GROUP BY a::int", Ok("SELECT a::INT AS b FROM u GROUP BY a::INT"));
+    let sets = "SELECT count(*) FROM u GROUP BY GROUPING SETS ((a), (coalesce(a::INT)))";
+    check("SELECT count(*) FROM u GROUP BY GROUPING SETS ((a), (a::int))", Ok(sets));
+    let union = "SELECT a::INT AS \"a\", coalesce(a::BIGINT) AS \"a_2\" FROM u GROUP BY a::INT, coalesce(a::BIGINT) UNION ALL SELECT 1, 1";
+    check("SELECT a::int, a::bigint FROM u GROUP BY a::int, a::bigint UNION ALL SELECT 1, 1", Ok(union));
+    let keys =
+        "SELECT count(*) OVER (PARTITION BY a::INT), count(*) OVER (PARTITION BY coalesce(a)) AS \"count\" FROM u";
+    check("SELECT count(*) OVER (PARTITION BY a::int), count(*) OVER (PARTITION BY a) FROM u", Ok(keys));
+    let values = "SELECT lag(a) OVER (ORDER BY b), lag(coalesce(a::INT)) OVER (ORDER BY b) AS \"lag\" FROM u";
+    check("SELECT lag(a) OVER (ORDER BY b), lag(a::int) OVER (ORDER BY b) FROM u", Ok(values));
     let both = "SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v) AS \"count\"";
     check("SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v)", Ok(both));
 }
