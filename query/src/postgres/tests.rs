@@ -330,6 +330,11 @@ async fn an_array_is_a_parameter_that_is_compared_with() {
         ("($1::text[] IS NULL OR tenant = ANY($1))", 1_009, 0, Some(&b"{other}"[..]), "=0"),
         ("($1::text[] IS NULL OR tenant = ANY($1))", 1_009, 0, None, "=3"),
         ("status = ANY($1)", 1_007, 0, Some(&b"{200,201}"[..]), "=3"),
+        ("status = ANY($1::bigint[])", 1_022, 0, Some(&b"{200.4}"[..]), "=3"),
+        ("status <> ALL($1::bigint[])", 1_231, 0, Some(&b"{199.5}"[..]), "=0"),
+        ("status = ANY($1::date[])", 1_185, 0, Some(&b"{2026-11-01 00:00Z}"[..]), "C22P02"),
+        ("status = ANY(ARRAY[200.4, 1]::int[]) AND tenant = ANY($1)", 1_009, 0, Some(&b"{acme}"[..]), "=3"),
+        ("status = ANY('{200.4}'::int[]) AND tenant = ANY($1)", 1_009, 0, Some(&b"{acme}"[..]), "ERROR"),
         ("tenant = ANY($1)", 1_009, 0, Some(&b"acme"[..]), "C22P02"),
         ("tenant = $1", 1_009, 0, Some(&b"{acme}"[..]), "C0A000"),
     ] {

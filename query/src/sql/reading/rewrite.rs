@@ -7,9 +7,9 @@ use std::{collections::HashSet, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::{
     ast::{
-        Array, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-        Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value, ValueWithSpan,
-        Visit, VisitMut, Visitor, VisitorMut,
+        Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+        FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value,
+        ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
     },
     dialect::PostgreSqlDialect,
     parser::Parser,
@@ -18,7 +18,7 @@ use datafusion::sql::sqlparser::{
 use super::{
     Reading, arrays, catalog, introspection, names,
     parameters::{alone, bare, is_array, is_parameter, keeping, parameter, place, sql_name},
-    paths,
+    paths, types,
 };
 use crate::reports::quoted;
 
@@ -408,6 +408,12 @@ fn listed(array: &Expr, of_catalog: bool) -> Option<Vec<Expr>> {
     match array {
         Expr::Array(Array { elem, .. }) => Some(elem.clone()),
         Expr::Nested(inner) => listed(inner, of_catalog),
+        Expr::Cast { expr, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)), .. }
+            if !of_catalog && types::called(of).is_some_and(|of| of.category == "N" && of.name != "oid") =>
+        {
+            let list = listed(expr, of_catalog)?.into_iter();
+            Some(list.map(|element| written(&format!("CAST({element} AS {of})"))).collect())
+        }
         Expr::Cast { expr, .. } => listed(expr, of_catalog),
         Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("current_schemas") => {
             Some(["'public'", "'pg_catalog'"].map(written).to_vec())
