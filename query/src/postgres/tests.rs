@@ -172,6 +172,22 @@ async fn an_error_is_sent_without_a_sync() {
     }
 }
 
+/// Whatever is behind it, and however its client sends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_too_long_is_refused_in_words() {
+    let world = World::new(&own(), 0).await;
+    for (kind, bytes, state) in [(b'Q', 1_100_000, "C54000"), (b'B', 700_000, "C54000"), (b'B', 3, "C08P01")] {
+        let mut client = Client::new(&world, "tgq-acme").await;
+        client.say(kind, &vec![b'1'; bytes]).await;
+        let _ = client.0.write_all(b"S\0\0\0\x04").await;
+        let mut said = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(20), client.0.read_to_end(&mut said)).await;
+        assert!(read.is_ok(), "{bytes}");
+        let text = String::from_utf8_lossy(&said).into_owned();
+        assert!(text.starts_with('E') && text.contains("FATAL") && text.contains(state), "{bytes}: {text:?}");
+    }
+}
+
 /// Beside an instant it is no instant, whatever comes in its place.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_span_of_time_is_a_parameter() {
