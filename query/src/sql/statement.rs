@@ -34,6 +34,7 @@ mod named;
 mod numbers;
 mod standard;
 mod types;
+mod within;
 
 /// The longest statement.
 pub(crate) const MAX_SQL_BYTES: usize = 64 << 10;

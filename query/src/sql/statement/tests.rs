@@ -162,6 +162,21 @@ fn a_column_that_is_joined_by_is_that_of_either_side() {
         Ok("SELECT a.\"y\" AS \"y\", a.\"x\" AS \"x\", a.* EXCLUDE (\"y\", \"x\"), b.* EXCLUDE (\"y\", \"x\") \
             FROM a JOIN b ON a.\"y\" = b.\"y\" AND a.\"x\" = b.\"x\""),
     );
+    check(
+        "SELECT x, m FROM a FULL JOIN b USING (x), LATERAL (SELECT x * 10 AS m) AS l",
+        Ok("SELECT coalesce(a.\"x\", b.\"x\") AS \"x\", m FROM a FULL JOIN b ON a.\"x\" = b.\"x\", \
+            LATERAL (SELECT coalesce(a.\"x\", b.\"x\") * 10 AS m) AS l"),
+    );
+    check(
+        "SELECT x, m FROM a JOIN b USING (x) CROSS JOIN LATERAL (SELECT x * 10 AS m) AS l",
+        Ok(
+            "SELECT a.\"x\" AS \"x\", m FROM a JOIN b ON a.\"x\" = b.\"x\" CROSS JOIN LATERAL (SELECT a.\"x\" * 10 AS m) AS l",
+        ),
+    );
+    check(
+        "SELECT q FROM b WHERE EXISTS (SELECT 1 FROM a JOIN c USING (x) WHERE x = b.x)",
+        Ok("SELECT q FROM b WHERE EXISTS (SELECT 1 FROM a JOIN c ON a.\"x\" = c.\"x\" WHERE a.\"x\" = b.x)"),
+    );
     // Which table has `q` only the engine knows; where the columns of `*` stand it does not.
     let others = "SELECT p FROM a JOIN b USING(x) JOIN c USING(q) JOIN d USING(q)";
     check(others, Ok(others));

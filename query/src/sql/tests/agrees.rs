@@ -617,6 +617,12 @@ async fn a_column_that_is_joined_by_has_what_either_side_has() {
             json!([{"x": 2}]),
         ),
         (
+            format!(
+                "SELECT x FROM {ONES} WHERE EXISTS (SELECT 1 FROM (VALUES (2)) a(x) JOIN (VALUES (2)) c(x) USING (x) WHERE x = b.x)"
+            ),
+            json!([{"x": 2}]),
+        ),
+        (
             format!("WITH d AS (SELECT 1 AS w) SELECT x FROM {ONES} WHERE x IN (SELECT w FROM d WHERE w = x) ORDER BY x"),
             json!([{"x": 1}]),
         ),
