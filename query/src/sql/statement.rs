@@ -19,7 +19,7 @@ use datafusion::sql::{
 };
 
 use self::columns::{column_of, shown_as};
-pub(super) use self::numbers::plain;
+pub(super) use self::{numbers::plain, standard::joined};
 use super::{
     clock,
     error::QueryError,
