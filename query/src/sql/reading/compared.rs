@@ -21,10 +21,10 @@ pub(super) fn parts(expr: &mut Expr) -> Option<(&mut Expr, &mut Expr, bool)> {
         Expr::AnyOp { compare_op: BinaryOperator::Eq, .. } | Expr::AllOp { compare_op: BinaryOperator::NotEq, .. } => {
             None
         }
-        Expr::AnyOp { left, right, .. } => Some((left, right, false)),
-        Expr::AllOp { left, right, .. } => Some((left, right, true)),
+        Expr::AnyOp { left, right, .. } => Some((left.as_mut(), right.as_mut(), false)),
+        Expr::AllOp { left, right, .. } => Some((left.as_mut(), right.as_mut(), true)),
         Expr::Like { any: true, expr, pattern, .. } | Expr::ILike { any: true, expr, pattern, .. } => {
-            Some((expr, pattern, false))
+            Some((expr.as_mut(), pattern.as_mut(), false))
         }
         _ => None,
     }
