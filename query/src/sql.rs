@@ -96,6 +96,7 @@ mod turns;
 mod unordered;
 pub(crate) mod views;
 mod whole;
+mod windows;
 
 pub(crate) use clock::offset;
 pub use error::QueryError;
@@ -414,7 +415,7 @@ async fn execute(
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    let plan = moments::in_micros(plan)?;
+    let plan = windows::unnamed(moments::in_micros(plan)?)?;
     let physical = state.query_planner().create_physical_plan(&plan, state).await?;
     let physical = accounted::accounted(unordered::unordered(runs::by_runs(physical)?)?, gone)?;
     Ok(execute_stream(physical, state.task_ctx())?)

@@ -144,6 +144,7 @@ error_codes! {
     LakeUnusable = "TG6008", 503, "The lake cannot be used as it is";
     HistoryGap = "TG6009", 503, "A part of the ledger is neither in the log nor in the lake";
     ArchiveDamaged = "TG6010", 503, "The archive of the ledger is damaged";
+    QueryFailed = "TG6011", 500, "The query failed inside the server";
 
     NotItsAdmin = "TG7001", 403, "The admin may not do that";
     NoneOfThatName = "TG7002", 404, "There is none of that name";

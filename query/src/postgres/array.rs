@@ -68,10 +68,12 @@ impl Values {
             let said = array.and_then(|said| said.as_ref()).map(kind);
             let list = match format(&self.formats, at) {
                 1 if !TEXTS.contains(&given) => in_binary(value.clone(), said),
-                _ => in_text(value, as_said(own, said)),
+                _ => in_text(value, own, said),
             };
             let list = list.ok_or_else(|| {
-                QueryError::Invalid(format!("invalid input: the value of ${number} is no array of its type"))
+                QueryError::Invalid(format!(
+                    "invalid input: the value of ${number} is no array of its type, or of what it is cast to"
+                ))
             })?;
             bytes += list.iter().map(|element| element.len() + 1).sum::<usize>();
             if bytes > MAX_SQL_BYTES {
@@ -89,19 +91,63 @@ impl Values {
 #[doc(hidden)]
 pub fn understood(oid: u32, is_binary: bool, value: &[u8]) -> Option<Vec<String>> {
     let of = element(oid)?;
-    if is_binary { in_binary(Bytes::copy_from_slice(value), None) } else { in_text(value, of) }
+    if is_binary { in_binary(Bytes::copy_from_slice(value), None) } else { in_text(value, of, None) }
 }
 
-fn in_text(value: &[u8], of: Kind) -> Option<Vec<String>> {
+fn in_text(value: &[u8], own: Kind, said: Option<Kind>) -> Option<Vec<String>> {
     let elements = arrays::elements(std::str::from_utf8(value).ok()?.trim_matches('\0'))?;
-    elements.into_iter().map(|element| element.map_or_else(null, |text| literal(of, &text))).collect()
+    elements.into_iter().map(|element| element.map_or_else(null, |text| as_said(own, said, &text))).collect()
 }
 
-/// As what its elements are written where the statement casts it: text is read as what that says, and all may be text.
-const fn as_said(own: Kind, said: Option<Kind>) -> Kind {
-    match (own, said) {
-        (Kind::Text, Some(said)) | (_, Some(said @ Kind::Text)) => said,
-        (own, _) => own,
+/// An element as a constant of what the statement casts the array to, if it does.
+fn as_said(own: Kind, said: Option<Kind>, text: &str) -> Option<String> {
+    match said {
+        Some(said) if said != own => literal(said, &cast(own, said, text)?),
+        _ => literal(own, text),
+    }
+}
+
+/// An element of one type as text of another, as Postgres casts it; nothing where it is none of that, or takes more than its digits to tell.
+fn cast(own: Kind, said: Kind, text: &str) -> Option<String> {
+    use Kind::{Date, Float4, Float8, Int2, Int4, Int8, Numeric, Text, Timestamp, TimestampTz};
+    Some(match (own, said) {
+        (Int2 | Int4 | Int8 | Float4 | Float8 | Numeric, Int2 | Int4 | Int8) => {
+            let number = whole(own, text)?;
+            match said {
+                Int2 => i16::try_from(number).ok()?.to_string(),
+                Int4 => i32::try_from(number).ok()?.to_string(),
+                _ => number.to_string(),
+            }
+        }
+        // As many digits as are those of the number, whatever is behind them.
+        (Float4, Numeric) => format!("{:.5e}", text.parse::<f64>().ok()?).parse::<f64>().ok()?.to_string(),
+        (Float8, Numeric) => format!("{:.14e}", text.parse::<f64>().ok()?).parse::<f64>().ok()?.to_string(),
+        (Float4, Float8) | (Int2 | Int4 | Int8 | Float8 | Numeric, Float4) => {
+            f64::from(text.parse::<f32>().ok()?).to_string()
+        }
+        (Timestamp, Date) => text.split(['T', ' ']).next()?.to_owned(),
+        (Text, _)
+        | (_, Text)
+        | (Int2 | Int4 | Int8, Numeric | Float8)
+        | (Numeric, Float8)
+        | (Date, Timestamp | TimestampTz)
+        | (Timestamp, TimestampTz) => text.to_owned(),
+        _ => return None,
+    })
+}
+
+/// A number without its decimals: a half goes to the even one of what is no decimal, and away from zero of what is.
+fn whole(own: Kind, text: &str) -> Option<i64> {
+    match own {
+        Kind::Float4 | Kind::Float8 => format!("{:.0}", text.parse::<f64>().ok()?.round_ties_even()).parse().ok(),
+        Kind::Numeric => {
+            let digits = positional(text)?;
+            let (whole, part) = digits.split_once('.').unwrap_or((digits.as_str(), ""));
+            let away = i64::from(part.bytes().next().is_some_and(|digit| digit >= b'5'));
+            let number = whole.parse::<i64>().ok()?;
+            if digits.starts_with('-') { number.checked_sub(away) } else { number.checked_add(away) }
+        }
+        _ => text.parse().ok(),
     }
 }
 
@@ -113,14 +159,13 @@ fn in_binary(mut value: Bytes, said: Option<Kind>) -> Option<Vec<String>> {
         return Some(Vec::new());
     }
     let own = if of == UUID { Kind::Text } else { Kind::from_oid(of)? };
-    let kind = as_said(own, said);
     let (length, _) = (value.try_get_i32().ok()?, value.try_get_i32().ok()?);
     let mut list = Vec::new();
     for _ in 0..length {
         // -1 for a NULL.
         let element = match usize::try_from(value.try_get_i32().ok()?) {
             Err(_) => null(),
-            Ok(bytes) if bytes <= value.len() => literal(kind, &text(of, own, value.split_to(bytes))?),
+            Ok(bytes) if bytes <= value.len() => as_said(own, said, &text(of, own, value.split_to(bytes))?),
             Ok(_) => None,
         };
         list.push(element?);
@@ -246,7 +291,29 @@ mod tests {
         check("$1::oid[]", 0, 1, &array(26, &[Some(&1_016_u32.to_be_bytes())]), &["1016"]);
         check("$1::numeric[]", 0, 0, b"{1e2}", &["100"]);
         check("$1::timestamptz[]", 0, 0, br#"{"2026-11-01 00:00"}"#, &["'2026-11-01 00:00'"]);
-        assert!(read_of("SELECT a FROM t WHERE a = ANY($1::int[])", 0, 0, b"{a}").is_err());
+        let float = |number: f64| array(701, &[Some(&number.to_be_bytes())]);
+        check("$1::bigint[]", 1_022, 1, &float(1000.5), &["1000"]);
+        check("$1::bigint[]", 1_022, 1, &float(-0.4), &["0"]);
+        check("$1::bigint[]", 1_022, 0, b"{1001.5,NULL,2}", &["1002", "NULL", "2"]);
+        check("$1::bigint[]", 1_231, 0, b"{1000.5,-1000.5,1000.4,-0.6,1E+3}", &["1001", "-1001", "1000", "-1", "1000"]);
+        check("$1::bigint[]", 1_231, 1, &array(1_700, &[Some(&[0, 2, 0, 0, 0, 0, 0, 1, 0, 1, 19, 136])]), &["2"]);
+        check("$1::int[]", 1_016, 0, b"{7}", &["7"]);
+        check("$1::numeric[]", 1_022, 1, &float(0.1), &["0.1"]);
+        check("$1::numeric[]", 1_022, 1, &float(1.0 / 3.0), &["0.333333333333333"]);
+        check("$1::numeric[]", 1_007, 0, b"{7}", &["7"]);
+        check("$1::float8[]", 1_231, 0, b"{2.50}", &["2.5"]);
+        check("$1::date[]", 1_115, 0, br#"{"2026-11-01 23:59:59"}"#, &["'2026-11-01'"]);
+        check("$1::timestamptz[]", 1_182, 0, b"{2026-11-01}", &["'2026-11-01'"]);
+        for (cast, oid, wrong) in [
+            ("$1::int[]", 0, &b"{a}"[..]),
+            ("$1::int[]", 1_016, b"{3000000000}"),
+            ("$1::smallint[]", 1_022, b"{1e300}"),
+            ("$1::bigint[]", 1_231, b"{NaN}"),
+            ("$1::date[]", 1_185, br#"{"2026-11-01 00:00Z"}"#),
+            ("$1::boolean[]", 1_007, b"{1}"),
+        ] {
+            assert!(read_of(&format!("SELECT a FROM t WHERE a = ANY({cast})"), oid, 0, wrong).is_err(), "{cast} {oid}");
+        }
         assert_eq!(of(None, Some(&DataType::Int64)), 1_016);
         assert_eq!(of(types::called(&ast::DataType::Int(None)), Some(&DataType::Int64)), 1_007);
         assert_eq!(of(None, None), OF_TEXT);

@@ -27,6 +27,14 @@ const GSS: u32 = 80_877_104;
 #[error("a message of the protocol is malformed: {0}")]
 pub struct Malformed(&'static str);
 
+/// A message that is longer than one may be, of which nothing but its length was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a message of {length} bytes; {max} are allowed")]
+pub(super) struct TooLong {
+    pub(super) length: usize,
+    max: usize,
+}
+
 /// What a connection begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opening {
@@ -98,10 +106,13 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), max: usize) -> i
 
 async fn read_body(stream: &mut (impl AsyncRead + Unpin), max: usize) -> io::Result<Bytes> {
     let length = usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX);
-    if !(4..=max).contains(&length) {
-        return Err(io::Error::other(format!("a message of {length} bytes; {max} are allowed")));
+    if length > max {
+        return Err(io::Error::other(TooLong { length, max }));
     }
-    let mut body = vec![0; length - 4];
+    let Some(bytes) = length.checked_sub(4) else {
+        return Err(io::Error::other(Malformed("it is shorter than its length")));
+    };
+    let mut body = vec![0; bytes];
     stream.read_exact(&mut body).await?;
     Ok(body.into())
 }

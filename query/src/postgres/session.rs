@@ -6,7 +6,7 @@
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, ReadHalf, WriteHalf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, ReadHalf, WriteHalf},
     sync::mpsc,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -16,7 +16,7 @@ use super::{
     command::{self, Command},
     error::Wrong,
     extended::{Portal, Statement},
-    message::{self, Column, MAX_MESSAGE, Said, Told, Transaction},
+    message::{self, Column, MAX_MESSAGE, Malformed, Said, Told, TooLong, Transaction},
     setting::Settings,
     startup::Begin,
 };
@@ -27,6 +27,9 @@ const AHEAD: usize = 4;
 
 /// How long a client may take to read what it is sent.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The most bytes of a message that is too long which are passed over, so that its client reads why it is not taken.
+const MAX_PASSED: u64 = 64 << 20;
 
 /// How much is kept before it is sent.
 const FULL: usize = 64 << 10;
@@ -106,6 +109,10 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
                 return session.flush().await;
             }
         };
+        let message = match message.transpose() {
+            Ok(message) => message,
+            Err(wrong) => return session.fail(Failed::Wrong(wrong)).await,
+        };
         match message {
             None | Some(Said::Terminate) => return Ok(()),
             Some(Said::Sync) => {
@@ -136,10 +143,10 @@ fn guard() -> (DropGuard, CancellationToken) {
     (token.clone().drop_guard(), token)
 }
 
-/// Reads messages until there are no more.
+/// Reads messages until there are no more, or one that is none; what follows that is passed over until the session has said so.
 async fn read<S: AsyncRead>(
     from: ReadHalf<S>,
-    said: mpsc::Sender<Said>,
+    said: mpsc::Sender<Result<Said, Wrong>>,
     left: CancellationToken,
     ending: CancellationToken,
 ) {
@@ -148,18 +155,39 @@ async fn read<S: AsyncRead>(
         loop {
             match message::read(&mut from, MAX_MESSAGE).await {
                 Ok(message) => {
-                    if said.send(message).await.is_err() {
+                    if said.send(Ok(message)).await.is_err() {
                         return;
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "a client left");
+                    tracing::debug!(%error, "a client left, or sent what is no message");
+                    if let Some((wrong, bytes)) = told_of(&error)
+                        && passed(&mut from, bytes).await
+                        && said.send(Err(wrong)).await.is_ok()
+                    {
+                        passed(&mut from, u64::MAX).await;
+                    }
                     return left.cancel();
                 }
             }
         }
     };
     ending.run_until_cancelled(reading).await;
+}
+
+/// What is told of a message that is none, and how much of it was not read.
+fn told_of(error: &io::Error) -> Option<(Wrong, u64)> {
+    let inner = error.get_ref()?;
+    if let Some(long) = inner.downcast_ref::<TooLong>() {
+        let rest = u64::try_from(long.length).unwrap_or(u64::MAX).saturating_sub(4);
+        return Some((Wrong::fatal("54000", long.to_string()), rest.min(MAX_PASSED)));
+    }
+    inner.downcast_ref::<Malformed>().map(|wrong| (Wrong::fatal("08P01", wrong.to_string()), 0))
+}
+
+/// Passes over bytes; whether the client still sends.
+async fn passed(from: &mut (impl AsyncRead + Unpin), bytes: u64) -> bool {
+    tokio::io::copy(&mut from.take(bytes), &mut tokio::io::sink()).await.is_ok()
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Session<S> {

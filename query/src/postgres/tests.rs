@@ -172,6 +172,22 @@ async fn an_error_is_sent_without_a_sync() {
     }
 }
 
+/// Whatever is behind it, and however its client sends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_too_long_is_refused_in_words() {
+    let world = World::new(&own(), 0).await;
+    for (kind, bytes, state) in [(b'Q', 1_100_000, "C54000"), (b'B', 700_000, "C54000"), (b'B', 3, "C08P01")] {
+        let mut client = Client::new(&world, "tgq-acme").await;
+        client.say(kind, &vec![b'1'; bytes]).await;
+        let _ = client.0.write_all(b"S\0\0\0\x04").await;
+        let mut said = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(20), client.0.read_to_end(&mut said)).await;
+        assert!(read.is_ok(), "{bytes}");
+        let text = String::from_utf8_lossy(&said).into_owned();
+        assert!(text.starts_with('E') && text.contains("FATAL") && text.contains(state), "{bytes}: {text:?}");
+    }
+}
+
 /// Beside an instant it is no instant, whatever comes in its place.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_span_of_time_is_a_parameter() {
@@ -210,12 +226,16 @@ async fn a_time_in_text_is_a_parameter() {
         String::from_utf8_lossy(&client.answer().await).into_owned()
     };
     let usage = "SELECT concat('=', count(*)) FROM usage WHERE time >= $1";
+    let day = "SELECT concat('=', count(*)) FROM usage WHERE time >= $1 AND time < $1 + interval '1 day'";
     let view = "SELECT concat('=', count(DISTINCT day)) FROM daily_spend WHERE day >= $1";
     // What clocks show at nine, in microseconds since 2000.
     let nine = 846_838_800_000_000_i64.to_be_bytes();
     let (utc, tokyo) = ("SET TIME ZONE 'UTC'", "SET TIME ZONE 'Asia/Tokyo'");
     for (set, sql, oid, format, value, wanted) in [
         (utc, usage, 1_184, 0, &b"2026-11-01 00:00"[..], "=3"),
+        (utc, day, 1_184, 0, &b"2026-11-01 00:00"[..], "=3"),
+        (utc, day, 1_114, 0, &b"2026-11-01 00:00"[..], "=3"),
+        (utc, day, 1_184, 0, &b"2026-10-30 00:00"[..], "=0"),
         (utc, usage, 0, 0, &b"2026-11-01"[..], "=3"),
         (utc, usage, 1_114, 0, &b"2026-11-01T00:00"[..], "=3"),
         (utc, usage, 0, 0, &b"2026-11-01 10:00+00"[..], "=0"),
@@ -225,6 +245,8 @@ async fn a_time_in_text_is_a_parameter() {
         (tokyo, usage, 0, 0, &b"2026-11-01 10:00"[..], "=0"),
         (tokyo, usage, 0, 0, &b"2026-11-01 00:00Z"[..], "=3"),
         (tokyo, usage, 1_114, 1, &nine[..], "=3"),
+        (tokyo, day, 1_114, 1, &nine[..], "=3"),
+        (tokyo, day, 1_114, 0, &b"2026-11-01 10:00"[..], "=0"),
         (tokyo, view, 0, 0, &b"2026-11-01"[..], "=1"),
         (tokyo, view, 0, 0, &b"2026-11-01 09:00"[..], "=0"),
     ] {
@@ -318,6 +340,7 @@ async fn an_array_is_a_parameter_that_is_compared_with() {
     let mut binary = [1_u32, 0, 25, 2, 1, 4].map(u32::to_be_bytes).concat();
     binary.extend(*b"acme");
     binary.extend(0_u32.to_be_bytes());
+    let many = format!("{{{}}}", vec!["200"; 201].join(","));
     for (condition, oid, format, value, wanted) in [
         ("tenant = ANY($1)", 1_009, 0, Some(&b"{acme,other}"[..]), "=3"),
         ("tenant = any ($1::text[])", 0, 0, Some(&b"{other,acme}"[..]), "=3"),
@@ -330,6 +353,20 @@ async fn an_array_is_a_parameter_that_is_compared_with() {
         ("($1::text[] IS NULL OR tenant = ANY($1))", 1_009, 0, Some(&b"{other}"[..]), "=0"),
         ("($1::text[] IS NULL OR tenant = ANY($1))", 1_009, 0, None, "=3"),
         ("status = ANY($1)", 1_007, 0, Some(&b"{200,201}"[..]), "=3"),
+        ("status = ANY($1::bigint[])", 1_022, 0, Some(&b"{200.4}"[..]), "=3"),
+        ("status <> ALL($1::bigint[])", 1_231, 0, Some(&b"{199.5}"[..]), "=0"),
+        ("status = ANY($1::date[])", 1_185, 0, Some(&b"{2026-11-01 00:00Z}"[..]), "C22P02"),
+        ("status = ANY(ARRAY[200.4, 1]::int[]) AND tenant = ANY($1)", 1_009, 0, Some(&b"{acme}"[..]), "=3"),
+        ("status = ANY('{200.4}'::int[]) AND tenant = ANY($1)", 1_009, 0, Some(&b"{acme}"[..]), "ERROR"),
+        ("status >= ANY($1)", 1_016, 0, Some(&b"{300,200}"[..]), "=3"),
+        ("status >= ANY($1)", 1_016, 0, Some(many.as_bytes()), "C0A000"),
+        ("status > ALL($1::bigint[])", 1_016, 0, Some(&b"{200,100}"[..]), "=0"),
+        ("status > ALL($1)", 1_016, 0, Some(&b"{}"[..]), "=3"),
+        ("NOT status < ANY($1)", 1_016, 0, Some(&b"{}"[..]), "=3"),
+        ("time >= any($1::timestamptz[])", 1_185, 0, Some(&br#"{"2026-11-01 00:00Z","2030-01-01 00:00Z"}"#[..]), "=3"),
+        ("tenant LIKE ANY($1)", 1_009, 0, Some(&b"{x%,ac%}"[..]), "=3"),
+        ("tenant NOT ILIKE any($1)", 1_009, 0, Some(&b"{AC%}"[..]), "=0"),
+        ("tenant LIKE ANY(ARRAY['x%', 'ac%']) AND tenant = ANY($1)", 1_009, 0, Some(&b"{acme}"[..]), "=3"),
         ("tenant = ANY($1)", 1_009, 0, Some(&b"acme"[..]), "C22P02"),
         ("tenant = $1", 1_009, 0, Some(&b"{acme}"[..]), "C0A000"),
     ] {

@@ -56,7 +56,8 @@ impl QueryError {
             Self::Memory | Self::Busy => ErrorCode::QueryResources,
             Self::Timeout(_) | Self::NotTaken(_) => ErrorCode::QueryTimeout,
             Self::Revoked => ErrorCode::UnknownToken,
-            Self::Lake | Self::Internal => ErrorCode::LakeUnreachable,
+            Self::Lake => ErrorCode::LakeUnreachable,
+            Self::Internal => ErrorCode::QueryFailed,
         }
     }
 }
@@ -166,6 +167,13 @@ mod tests {
         assert_eq!(QueryError::from(DataFusionError::from(written)), QueryError::Memory);
         assert_eq!(QueryError::from(DataFusionError::IoError(full())), QueryError::Memory);
         assert_eq!(QueryError::from(DataFusionError::IoError(io::Error::other("gone"))), QueryError::Lake);
+    }
+
+    #[test]
+    fn a_fault_of_ours_is_none_of_the_lake() {
+        let error = QueryError::from(DataFusionError::Internal("a key of a window".into()));
+        assert_eq!((error.code(), error.code().status()), (ErrorCode::QueryFailed, 500));
+        assert_eq!(QueryError::Lake.code(), ErrorCode::LakeUnreachable);
     }
 
     #[test]

@@ -145,19 +145,32 @@ pub(super) fn described(plan: &LogicalPlan, reading: Option<&Reading>) -> Result
         node.apply_expressions(|expr| {
             expr.apply(|part| {
                 for (of, kind) in placed(part, &schema) {
-                    if let Expr::Placeholder(parameter) = of
-                        && let Some(number) = parameter.id.strip_prefix('$').and_then(|number| number.parse().ok())
-                        && let Some(at) = usize::checked_sub(number, 1)
+                    if let Some(at) = place(of)
                         && let Some(slot) = types.get_mut(at).filter(|_| !given(at))
                     {
                         slot.get_or_insert(kind);
                     }
+                }
+                // What one place knows the engine forgets where a later one does not.
+                if let Expr::Placeholder(parameter) = part
+                    && let (Some(field), Some(at)) = (&parameter.field, place(part))
+                    && let Some(slot) = types.get_mut(at).filter(|_| given(at))
+                {
+                    slot.get_or_insert_with(|| field.data_type().clone());
                 }
                 Ok(TreeNodeRecursion::Continue)
             })
         })
     })?;
     Ok(types)
+}
+
+/// Where a parameter stands among its statement's.
+fn place(of: &Expr) -> Option<usize> {
+    match of {
+        Expr::Placeholder(parameter) => parameter.id.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1),
+        _ => None,
+    }
 }
 
 /// Parts of an expression that are of a type because of where they stand.

@@ -10,6 +10,7 @@ use arrow::datatypes::DataType;
 pub(crate) mod arrays;
 pub(crate) mod bytea;
 pub(crate) mod catalog;
+mod compared;
 mod introspection;
 mod names;
 mod parameters;

@@ -19,7 +19,7 @@ use datafusion::sql::{
 };
 
 use self::columns::{column_of, shown_as};
-pub(super) use self::numbers::plain;
+pub(super) use self::{numbers::plain, standard::joined};
 use super::{
     clock,
     error::QueryError,
@@ -34,6 +34,7 @@ mod named;
 mod numbers;
 mod standard;
 mod types;
+mod within;
 
 /// The longest statement.
 pub(crate) const MAX_SQL_BYTES: usize = 64 << 10;
@@ -288,8 +289,7 @@ impl VisitorMut for Written {
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<String> {
         standard::fetched(query)?;
-        columns::keys_apart(query);
-        columns::tell_apart(query);
+        columns::told_apart(query);
         ast::visit_expressions(&query.order_by, |expr| {
             if matches!(expr, Expr::CompoundIdentifier(_)) {
                 self.ordered.extend(shown_as(&ast::SelectItem::UnnamedExpr(expr.clone())));

@@ -66,6 +66,16 @@ pub(super) fn is_array(expr: &Expr) -> bool {
     }
 }
 
+/// Whether an expression is written as a span of time.
+pub(super) fn is_span(expr: &Expr) -> bool {
+    match expr {
+        Expr::Interval(_) | Expr::Cast { data_type: DataType::Interval { .. }, .. } => true,
+        Expr::Nested(expr) => is_span(expr),
+        Expr::BinaryOp { left, right, .. } => is_span(left) || is_span(right),
+        _ => false,
+    }
+}
+
 /// A parameter without what it is cast to.
 pub(super) fn bare(parameter: &mut Expr) -> Expr {
     match parameter {

@@ -5,20 +5,21 @@
 
 use std::{collections::HashSet, ops::ControlFlow};
 
+use arrow::datatypes::DataType as Kind;
 use datafusion::sql::sqlparser::{
     ast::{
-        Array, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-        Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value, ValueWithSpan,
-        Visit, VisitMut, Visitor, VisitorMut,
+        Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+        FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value,
+        ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
     },
     dialect::PostgreSqlDialect,
     parser::Parser,
 };
 
 use super::{
-    Reading, arrays, catalog, introspection, names,
-    parameters::{alone, bare, is_array, is_parameter, keeping, parameter, place, sql_name},
-    paths,
+    Reading, arrays, catalog, compared, introspection, names,
+    parameters::{alone, bare, is_array, is_parameter, is_span, keeping, parameter, place, sql_name},
+    paths, types,
 };
 use crate::reports::quoted;
 
@@ -26,7 +27,7 @@ use crate::reports::quoted;
 pub(crate) fn rewrite(query: &mut Query, reading: &Reading) {
     let _: ControlFlow<()> = VisitMut::visit(query, &mut Paths { reading });
     let of_catalog = of_catalogs(query);
-    let _: ControlFlow<()> = VisitMut::visit(query, &mut Rewrite { reading, of_catalog });
+    let _: ControlFlow<()> = VisitMut::visit(query, &mut Rewrite { reading, of_catalog, left: compared::MAX_EACH });
 }
 
 /// Whether a statement is about catalogs and nothing else: what is NULL over these may be something over a table.
@@ -92,6 +93,8 @@ struct Rewrite<'a> {
     reading: &'a Reading,
     /// Whether the statement is about catalogs alone, whose arrays are never there.
     of_catalog: bool,
+    /// The elements of arrays that may still be compared with one by one.
+    left: usize,
 }
 
 impl VisitorMut for Rewrite<'_> {
@@ -146,7 +149,7 @@ impl VisitorMut for Rewrite<'_> {
                 let parameter = bare(of);
                 **of = parameter;
             }
-            _ => {}
+            other => self.each(other),
         }
         ControlFlow::Continue(())
     }
@@ -154,11 +157,16 @@ impl VisitorMut for Rewrite<'_> {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::Collate { expr: inner, .. } => *expr = taken(inner),
-            Expr::BinaryOp { op, .. } => {
+            Expr::BinaryOp { left, op, right } => {
                 if let BinaryOperator::PGCustomBinaryOperator(path) = op
                     && let Some(known) = path.last().and_then(|name| operator(name))
                 {
                     *op = known;
+                }
+                match op {
+                    BinaryOperator::Plus | BinaryOperator::Minus if is_span(right) => self.timed(left),
+                    BinaryOperator::Plus if is_span(left) => self.timed(right),
+                    _ => {}
                 }
             }
             Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
@@ -232,6 +240,35 @@ impl Rewrite<'_> {
         match self.list(parameter) {
             Some(list) => list.iter().map(|element| written(element)).collect(),
             None => vec![bare(parameter)],
+        }
+    }
+
+    /// Writes out a comparison with the elements of an array, if they are not too many.
+    fn each(&mut self, expr: &mut Expr) {
+        let Some((left, array, is_all)) = compared::parts(expr) else { return };
+        if !compared::is_plain(left) {
+            return;
+        }
+        let elements = if is_parameter(array) {
+            self.listed(array)
+        } else {
+            let Some(elements) = listed(array, self.of_catalog) else { return };
+            elements
+        };
+        if let Some(left) = self.left.checked_sub(elements.len()) {
+            self.left = left;
+            *expr = compared::with_each(expr, elements, is_all);
+        }
+    }
+
+    /// Says of a parameter beside a span of time that it is the time that its client gave: the engine would take it for a span as well.
+    fn timed(&self, side: &mut Expr) {
+        let Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) = &*side else { return };
+        let given = place(name).and_then(|at| self.reading.parameters.get(at)?.as_ref());
+        if let Some(Kind::Timestamp(_, zone)) = given {
+            let kind = if zone.is_some() { "TIMESTAMP WITH TIME ZONE" } else { "TIMESTAMP" };
+            let cast = format!("CAST({name} AS {kind})");
+            *side = written(&cast);
         }
     }
 
@@ -408,6 +445,12 @@ fn listed(array: &Expr, of_catalog: bool) -> Option<Vec<Expr>> {
     match array {
         Expr::Array(Array { elem, .. }) => Some(elem.clone()),
         Expr::Nested(inner) => listed(inner, of_catalog),
+        Expr::Cast { expr, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)), .. }
+            if !of_catalog && types::called(of).is_some_and(|of| of.category == "N" && of.name != "oid") =>
+        {
+            let list = listed(expr, of_catalog)?.into_iter();
+            Some(list.map(|element| written(&format!("CAST({element} AS {of})"))).collect())
+        }
         Expr::Cast { expr, .. } => listed(expr, of_catalog),
         Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("current_schemas") => {
             Some(["'public'", "'pg_catalog'"].map(written).to_vec())

@@ -4,16 +4,16 @@
 use std::{collections::HashMap, mem, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectNamePart, Query,
-    SelectItem, SetExpr, Value, ValueWithSpan, visit_expressions_mut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectNamePart, OrderBy,
+    Query, Select, SelectItem, SetExpr, Value, ValueWithSpan, WindowType, visit_expressions_mut,
 };
 
 use crate::sql::reading::rewrite::{call, taken};
 
-/// Aggregates that take any value, not only a constant or a group.
-const AGGREGATES: &str = "\
+/// Functions of groups and windows that take any value, not only a constant or a group.
+const OF_VALUES: &str = "\
     any_value approx_distinct approx_median avg bool_and bool_or count max median min stddev stddev_pop stddev_samp \
-    string_agg sum var_pop var_samp variance";
+    string_agg sum var_pop var_samp variance first_value lag last_value lead nth_value";
 
 /// What a column is called that says so itself; `*` for all that there are.
 pub(super) fn shown_as(item: &SelectItem) -> Option<String> {
@@ -95,10 +95,44 @@ fn bare(expr: &mut Expr) {
     *expr = of;
 }
 
-/// Tells keys of groups apart that the engine would call the same, as those that differ only in a cast, and refuse: in the same way.
-pub(super) fn keys_apart(query: &mut Query) {
-    let SetExpr::Select(select) = query.body.as_mut() else { return };
+/// Tells apart what the engine would call the same, and refuse.
+pub(super) fn told_apart(query: &mut Query) {
+    let Query { body, order_by, .. } = query;
+    match body.as_mut() {
+        SetExpr::Select(select) => {
+            keys_apart(select, order_by);
+            calls_apart(select, order_by);
+        }
+        // What a UNION is ordered by are its columns.
+        body => {
+            for select in selects(body) {
+                keys_apart(select, &mut None);
+                calls_apart(select, &mut None);
+            }
+        }
+    }
+}
+
+/// The SELECTs of a query that are no queries of their own.
+fn selects(body: &mut SetExpr) -> Vec<&mut Select> {
+    match body {
+        SetExpr::Select(select) => vec![select.as_mut()],
+        SetExpr::SetOperation { left, right, .. } => {
+            let mut all = selects(left);
+            all.extend(selects(right));
+            all
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Tells keys of groups apart, as those that differ only in a cast: in the same way as calls.
+fn keys_apart(select: &mut Select, order: &mut Option<OrderBy>) {
     let GroupByExpr::Expressions(keys, _) = &select.group_by else { return };
+    let keys = keys.iter().flat_map(|key| match key {
+        Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) => sets.iter().flatten().collect::<Vec<_>>(),
+        key => vec![key],
+    });
     let mut known: HashMap<String, Vec<String>> = HashMap::new();
     for key in keys {
         let key = meant(key, &select.projection);
@@ -122,7 +156,7 @@ pub(super) fn keys_apart(query: &mut Query) {
     let _: ControlFlow<()> = visit_expressions_mut(&mut select.projection, &mut told);
     let _: ControlFlow<()> = visit_expressions_mut(&mut select.group_by, &mut told);
     let _: ControlFlow<()> = visit_expressions_mut(&mut select.having, &mut told);
-    let _: ControlFlow<()> = visit_expressions_mut(&mut query.order_by, &mut told);
+    let _: ControlFlow<()> = visit_expressions_mut(order, &mut told);
 }
 
 /// What a key of groups stands for: a column that is asked for, by its number or its name, or what it says.
@@ -155,18 +189,11 @@ fn unwrapped(expr: &Expr) -> String {
     of.to_string()
 }
 
-/// Tells aggregates apart that the engine would call the same, and refuse: `coalesce` of one value is that value, and has another name.
-pub(super) fn tell_apart(query: &mut Query) {
-    let SetExpr::Select(select) = query.body.as_mut() else { return };
+/// Tells aggregates and windows apart: `coalesce` of one value is that value, and has another name.
+fn calls_apart(select: &mut Select, order: &mut Option<OrderBy>) {
     let mut known: HashMap<String, Vec<String>> = HashMap::new();
     let mut told = |expr: &mut Expr| -> ControlFlow<()> {
-        let is_aggregate = match &*expr {
-            Expr::Function(function) => {
-                name_of(function).is_some_and(|name| AGGREGATES.split(' ').any(|known| known == name))
-            }
-            _ => false,
-        };
-        if !is_aggregate {
+        if !matches!(&*expr, Expr::Function(function) if function.over.is_some() || is_of_values(function)) {
             return ControlFlow::Continue(());
         }
         let text = expr.to_string().to_lowercase();
@@ -176,7 +203,7 @@ pub(super) fn tell_apart(query: &mut Query) {
             ways.push(text);
         }
         if let Expr::Function(function) = expr
-            && let Some(of) = first(function)
+            && let Some(of) = told_by(function)
         {
             (0..at).for_each(|_| wrap(of));
         }
@@ -184,7 +211,11 @@ pub(super) fn tell_apart(query: &mut Query) {
     };
     let _: ControlFlow<()> = visit_expressions_mut(&mut select.projection, &mut told);
     let _: ControlFlow<()> = visit_expressions_mut(&mut select.having, &mut told);
-    let _: ControlFlow<()> = visit_expressions_mut(&mut query.order_by, &mut told);
+    let _: ControlFlow<()> = visit_expressions_mut(order, &mut told);
+}
+
+fn is_of_values(function: &Function) -> bool {
+    name_of(function).is_some_and(|name| OF_VALUES.split(' ').any(|known| known == name))
 }
 
 fn wrap(expr: &mut Expr) {
@@ -206,13 +237,25 @@ fn wrapped(expr: &Expr) -> Option<&Expr> {
     }
 }
 
-/// The first argument of a function, if that is an expression.
-fn first(function: &mut Function) -> Option<&mut Expr> {
-    let FunctionArguments::List(list) = &mut function.args else { return None };
-    match list.args.first_mut() {
-        Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))) => Some(expr),
+/// The part of a call that tells it apart: its value, or else what chooses its rows, or the first key of its window.
+fn told_by(function: &mut Function) -> Option<&mut Expr> {
+    let takes_any = is_of_values(function);
+    let Function { args, filter, over, .. } = function;
+    let value = match args {
+        FunctionArguments::List(list) if takes_any => match list.args.first_mut() {
+            Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(value))) => Some(value),
+            _ => None,
+        },
         _ => None,
-    }
+    };
+    let key = match over {
+        Some(WindowType::WindowSpec(window)) => {
+            let ordered = window.order_by.iter_mut().map(|by| &mut by.expr);
+            window.partition_by.iter_mut().chain(ordered).next()
+        }
+        _ => None,
+    };
+    value.into_iter().chain(filter.as_deref_mut()).chain(key).next()
 }
 
 /// The one column of a query.

@@ -3,21 +3,23 @@
 //! The engine's is that of the left side, or in `*` that of the table whose name comes first, and so NULL where only the other side has a
 //! row. Such a join is written with ON here, and its column as the standard says what it is, wherever the query names it. So is one whose
 //! column a table after it is joined by again, which the engine would find ambiguous, and any where `*` shows its columns, which stand first.
-//! So is one whose column a query within names, which to the engine is none of either table. Where it cannot be told which table has the
-//! column ([`named`](super::named)) the statement is refused. Other inner joins are left to the engine.
+//! So is one whose column a query within names, which to the engine is none of either table, and one of a query within, where the engine
+//! finds tables of the same name around it as well. Where it cannot be told which table has the column ([`named`](super::named)) the
+//! statement is refused. Other inner joins are left to the engine.
 
 use std::{collections::HashSet, mem, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ExcludeSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
-    OrderBy, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, Visit,
-    VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
+    OrderBy, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, VisitMut,
+    VisitorMut, WildcardAdditionalOptions,
 };
 
 use super::{
     MAX_OPERATORS,
     columns::shown_as,
     named::{Columns, Scope, known},
+    within::{are_named_within, is_query},
 };
 use crate::sql::reading::rewrite::{call, taken};
 
@@ -32,6 +34,8 @@ const NATURAL: &str = "NATURAL outer joins are not supported: write USING (…) 
 #[derive(Default)]
 pub(super) struct Joins {
     scope: Scope,
+    /// How deep it is in expressions that are queries.
+    within: usize,
 }
 
 impl VisitorMut for Joins {
@@ -40,7 +44,7 @@ impl VisitorMut for Joins {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<String> {
         self.scope.enter(query);
         match query.body.as_mut() {
-            SetExpr::Select(select) => written_out(select, query.order_by.as_mut(), &self.scope),
+            SetExpr::Select(select) => written_out(select, query.order_by.as_mut(), &self.scope, self.within > 0),
             _ => ControlFlow::Continue(()),
         }
     }
@@ -52,11 +56,26 @@ impl VisitorMut for Joins {
 
     /// That of a UNION: in the one of a query nothing is left to do.
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<String> {
-        written_out(select, None, &self.scope)
+        written_out(select, None, &self.scope, self.within > 0)
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+        self.within += usize::from(is_query(expr));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+        self.within = self.within.saturating_sub(usize::from(is_query(expr)));
+        ControlFlow::Continue(())
     }
 }
 
-fn written_out(select: &mut Select, mut order: Option<&mut OrderBy>, scope: &Scope) -> ControlFlow<String> {
+fn written_out(
+    select: &mut Select,
+    mut order: Option<&mut OrderBy>,
+    scope: &Scope,
+    within: bool,
+) -> ControlFlow<String> {
     let all = select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_)));
     let mut loses = false;
     for from in &mut select.from {
@@ -69,8 +88,12 @@ fn written_out(select: &mut Select, mut order: Option<&mut OrderBy>, scope: &Sco
     if loses {
         return by_on(select, order, scope);
     }
-    let again = select.from.iter_mut().any(|from| is_joined_again(&mut from.joins));
-    if !again && !is_named_within(select, order.as_deref()) {
+    let again = select
+        .from
+        .iter_mut()
+        .any(|from| is_joined_again(&mut from.joins) || (within && used(&mut from.joins).next().is_some()));
+    let names: HashSet<String> = select.from.iter_mut().flat_map(|from| used(&mut from.joins)).collect();
+    if !again && !are_named_within(names, select, order.as_deref()) {
         return ControlFlow::Continue(());
     }
     // What cannot be told here the engine may know, or it says that it is ambiguous.
@@ -93,8 +116,11 @@ fn by_on(select: &mut Select, order: Option<&mut OrderBy>, scope: &Scope) -> Con
     let mut sides = Sides::of(scope);
     for from in &mut froms {
         let mut own = Sides::of(scope);
+        sides.put_within(&mut from.relation)?;
         own.add(table(&from.relation)?, scope.of_factor(&from.relation), Vec::new());
         for join in &mut from.joins {
+            sides.put_within(&mut join.relation)?;
+            own.put_within(&mut join.relation)?;
             own.join(join)?;
         }
         sides.shown.extend(own.shown);
@@ -159,47 +185,6 @@ fn used(joins: &mut [Join]) -> impl Iterator<Item = String> {
 fn is_joined_again(joins: &mut [Join]) -> bool {
     let mut seen = HashSet::new();
     used(joins).any(|name| !seen.insert(name))
-}
-
-/// Whether a query within an expression names something as a column is called that tables are joined by.
-fn is_named_within(select: &mut Select, order: Option<&OrderBy>) -> bool {
-    let names: HashSet<String> = select.from.iter_mut().flat_map(|from| used(&mut from.joins)).collect();
-    if names.is_empty() {
-        return false;
-    }
-    let mut find = Within { names, within: 0 };
-    Visit::visit(&select.projection, &mut find).is_break()
-        || Visit::visit(&select.selection, &mut find).is_break()
-        || Visit::visit(&select.having, &mut find).is_break()
-        || order.is_some_and(|order| Visit::visit(order, &mut find).is_break())
-}
-
-/// Looks for names in queries within.
-struct Within {
-    names: HashSet<String>,
-    /// How deep it is in such queries.
-    within: usize,
-}
-
-impl Visitor for Within {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.within += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.within -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        match expr {
-            Expr::Identifier(ident) if self.within > 0 && self.names.contains(&known(ident)) => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
-    }
 }
 
 fn is_lost_within(factor: &mut TableFactor, all: bool) -> bool {
@@ -347,6 +332,14 @@ impl<'a> Sides<'a> {
     /// Puts the columns in the place of their names, within queries too where these have none of that name.
     fn put(&self, place: &mut impl VisitMut) -> ControlFlow<String> {
         VisitMut::visit(place, &mut Put { sides: self, within: Vec::new(), left: MAX_OPERATORS })
+    }
+
+    /// The same in a LATERAL query.
+    fn put_within(&self, factor: &mut TableFactor) -> ControlFlow<String> {
+        match factor {
+            TableFactor::Derived { lateral: true, subquery, .. } => self.put(subquery.as_mut()),
+            _ => ControlFlow::Continue(()),
+        }
     }
 
     /// Writes out `*`, and names the columns of joins, of which none has the name of another column.

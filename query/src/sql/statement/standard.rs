@@ -121,7 +121,7 @@ fn binary(left: &Expr, op: &BinaryOperator, right: &Expr) -> Expr {
 }
 
 /// All by one operator, no deeper than it must be.
-fn joined(mut all: Vec<Expr>, op: &BinaryOperator) -> Expr {
+pub(in crate::sql) fn joined(mut all: Vec<Expr>, op: &BinaryOperator) -> Expr {
     let right = all.split_off(all.len() / 2);
     if all.is_empty() {
         return right.into_iter().next().unwrap_or_else(|| Expr::Value(Value::Boolean(false).into()));

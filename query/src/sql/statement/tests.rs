@@ -31,6 +31,15 @@ fn what_is_asked_twice_has_a_name_of_its_own() {
     let keys = "SELECT coalesce(a::INT) AS \"a_2\", a, sum(coalesce(a::INT)) FROM u GROUP BY coalesce(a::INT), a HAVING coalesce(a::INT) > 1";
     check("SELECT a::int, a, sum(a::int) FROM u GROUP BY a::int, a HAVING a::int > 1", Ok(keys));
     check("SELECT a::int AS b FROM u GROUP BY a::int", Ok("SELECT a::INT AS b FROM u GROUP BY a::INT"));
+    let sets = "SELECT count(*) FROM u GROUP BY GROUPING SETS ((a), (coalesce(a::INT)))";
+    check("SELECT count(*) FROM u GROUP BY GROUPING SETS ((a), (a::int))", Ok(sets));
+    let union = "SELECT a::INT AS \"a\", coalesce(a::BIGINT) AS \"a_2\" FROM u GROUP BY a::INT, coalesce(a::BIGINT) UNION ALL SELECT 1, 1";
+    check("SELECT a::int, a::bigint FROM u GROUP BY a::int, a::bigint UNION ALL SELECT 1, 1", Ok(union));
+    let keys =
+        "SELECT count(*) OVER (PARTITION BY a::INT), count(*) OVER (PARTITION BY coalesce(a)) AS \"count\" FROM u";
+    check("SELECT count(*) OVER (PARTITION BY a::int), count(*) OVER (PARTITION BY a) FROM u", Ok(keys));
+    let values = "SELECT lag(a) OVER (ORDER BY b), lag(coalesce(a::INT)) OVER (ORDER BY b) AS \"lag\" FROM u";
+    check("SELECT lag(a) OVER (ORDER BY b), lag(a::int) OVER (ORDER BY b) FROM u", Ok(values));
     let both = "SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v) AS \"count\"";
     check("SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v)", Ok(both));
 }
@@ -166,6 +175,21 @@ fn a_column_that_is_joined_by_is_that_of_either_side() {
         "SELECT * FROM a JOIN b USING (y, x)",
         Ok("SELECT a.\"y\" AS \"y\", a.\"x\" AS \"x\", a.* EXCLUDE (\"y\", \"x\"), b.* EXCLUDE (\"y\", \"x\") \
             FROM a JOIN b ON a.\"y\" = b.\"y\" AND a.\"x\" = b.\"x\""),
+    );
+    check(
+        "SELECT x, m FROM a FULL JOIN b USING (x), LATERAL (SELECT x * 10 AS m) AS l",
+        Ok("SELECT coalesce(a.\"x\", b.\"x\") AS \"x\", m FROM a FULL JOIN b ON a.\"x\" = b.\"x\", \
+            LATERAL (SELECT coalesce(a.\"x\", b.\"x\") * 10 AS m) AS l"),
+    );
+    check(
+        "SELECT x, m FROM a JOIN b USING (x) CROSS JOIN LATERAL (SELECT x * 10 AS m) AS l",
+        Ok(
+            "SELECT a.\"x\" AS \"x\", m FROM a JOIN b ON a.\"x\" = b.\"x\" CROSS JOIN LATERAL (SELECT a.\"x\" * 10 AS m) AS l",
+        ),
+    );
+    check(
+        "SELECT q FROM b WHERE EXISTS (SELECT 1 FROM a JOIN c USING (x) WHERE x = b.x)",
+        Ok("SELECT q FROM b WHERE EXISTS (SELECT 1 FROM a JOIN c ON a.\"x\" = c.\"x\" WHERE a.\"x\" = b.x)"),
     );
     // Which table has `q` only the engine knows; where the columns of `*` stand it does not.
     let others = "SELECT p FROM a JOIN b USING(x) JOIN c USING(q) JOIN d USING(q)";

@@ -241,6 +241,44 @@ async fn one_of_the_values_of_a_group_is_chosen() {
     assert!(wrong.unwrap_err().contains("from 0 to 1"));
 }
 
+/// What the engine calls the same, since it leaves casts out of names, and what it reckons once for both.
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_and_keys_that_differ_in_a_cast_are_told_apart() {
+    let world = world().await;
+    const SPANS: &str = "FROM (VALUES (1.375, 'a'), (1.25, 'A'), (3.0, 'b')) t(x, y)";
+    for (columns, wanted) in [
+        (
+            "sum(x) OVER (PARTITION BY upper(y)) AS a, sum(x::float8) OVER (PARTITION BY upper(y)) AS b",
+            json!([2.625, 2.625, 3.0]),
+        ),
+        ("1 AS a, sum(x::int) OVER w + 0 * sum(x) OVER w AS b", json!([2, 2, 3])),
+        ("count(*) OVER (PARTITION BY x) AS a, count(*) OVER (PARTITION BY x::int) AS b", json!([2, 2, 1])),
+        ("rank() OVER (ORDER BY x) AS a, rank() OVER (ORDER BY x::int) AS b", json!([1, 1, 3])),
+        ("row_number() OVER (ORDER BY x) AS a, rank() OVER (ORDER BY x::int DESC) AS b", json!([2, 2, 1])),
+        ("first_value(x) OVER (ORDER BY x) AS a, first_value(x::int) OVER (ORDER BY x) AS b", json!([1, 1, 1])),
+        (
+            "count(*) FILTER (WHERE x = 1) OVER () AS a, count(*) FILTER (WHERE x::int = 1) OVER () AS b",
+            json!([2, 2, 2]),
+        ),
+    ] {
+        let sql =
+            format!("SELECT a, b FROM (SELECT x, {columns} {SPANS} WINDOW w AS (PARTITION BY upper(y))) s ORDER BY x");
+        let rows = world.ask(&everyone(), &sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let got: Vec<f64> = rows.as_array().unwrap().iter().map(|row| number(&row["b"])).collect();
+        let wanted: Vec<f64> = wanted.as_array().unwrap().iter().map(number).collect();
+        assert_eq!(got, wanted, "{sql}");
+    }
+    const COUNT: &str = "count(*) AS v FROM (SELECT";
+    check(&world, &format!("{COUNT} count(*) {SPANS} GROUP BY GROUPING SETS ((x), (x::int))) s"), json!(5)).await;
+    let union = "x::int, x::bigint FROM (VALUES (1.4)) t(x) GROUP BY x::int, x::bigint UNION ALL SELECT 1, 1";
+    check(&world, &format!("{COUNT} {union}) s"), json!(2)).await;
+}
+
+/// A number as answers have it, whose decimals are text.
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| value.as_str().unwrap().parse().unwrap())
+}
+
 /// Three calls of ten tokens each.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sum_is_divided_as_a_decimal_wherever_it_was_taken() {
@@ -586,6 +624,12 @@ async fn a_column_that_is_joined_by_has_what_either_side_has() {
         ),
         (
             format!("SELECT x FROM {ONES} WHERE EXISTS (SELECT 1 FROM (VALUES (2)) d(w) WHERE w = x)"),
+            json!([{"x": 2}]),
+        ),
+        (
+            format!(
+                "SELECT x FROM {ONES} WHERE EXISTS (SELECT 1 FROM (VALUES (2)) a(x) JOIN (VALUES (2)) c(x) USING (x) WHERE x = b.x)"
+            ),
             json!([{"x": 2}]),
         ),
         (
