@@ -58,6 +58,7 @@ mod interpolated;
 mod interval;
 mod joined;
 mod json;
+mod keys;
 mod lengths;
 mod logarithm;
 mod made;
@@ -96,7 +97,6 @@ mod turns;
 mod unordered;
 pub(crate) mod views;
 mod whole;
-mod windows;
 
 pub(crate) use clock::offset;
 pub use error::QueryError;
@@ -415,7 +415,7 @@ async fn execute(
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    let plan = windows::unnamed(moments::in_micros(plan)?)?;
+    let plan = keys::called(moments::in_micros(plan)?)?;
     let physical = state.query_planner().create_physical_plan(&plan, state).await?;
     let physical = accounted::accounted(unordered::unordered(runs::by_runs(physical)?)?, gone)?;
     Ok(execute_stream(physical, state.task_ctx())?)

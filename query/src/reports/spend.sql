@@ -7,12 +7,12 @@
 -- column cost_usd [USD]: What it cost; NULL if none of it has a price.
 -- column share [a statistic]: Of the cost of that period.
 -- column requests: Attempts.
--- column tokens [tokens]: All of them; searches, guarded calls and sessions are units, and none.
+-- column tokens [tokens or units]: All of them; searches, guarded calls and sessions by their number (by token_class they are told apart).
 -- column unpriced_quantity [tokens or units]: What has no price, and so is in no cost.
 -- chart: lines period cost_usd by
 WITH spent AS (
     SELECT $grain:time AS at, $by:select, known_sum(cost_usd) AS cost_usd, sum(requests) AS requests,
-        sum(CASE WHEN token_class IN ('web_search', 'search_unit', 'guardrail', 'code_session') THEN 0 ELSE quantity END) AS tokens,
+        sum(quantity) AS tokens,
         coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced_quantity
     FROM charges WHERE time >= $from AND time < $to AND recorded_at < $as_of
     GROUP BY $grain:time, $by:group

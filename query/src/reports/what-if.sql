@@ -1,5 +1,5 @@
--- What the same would have cost with another model, by the prices in force now; images cost what text does where it has no price for them.
--- `tollgate rerate` answers for another price file.
+-- What the same would have cost with another model at its standard tier, by the prices in force now; images cost what text does where it has
+-- no price for them. `tiers` answers for other tiers, `tollgate rerate` for another price file.
 -- questions: 23
 -- param model (text) = *: The model that is replaced; * for each of them.
 -- param provider (text) = openai: Who sells the other model, as the table prices names it.
@@ -8,7 +8,7 @@
 -- column model: The model that was used.
 -- column quantity [tokens]: What was used; searches, guarded calls and sessions are units, and in the costs only.
 -- column cost_usd [USD]: What it cost; NULL, like what follows, if none of it has a price on both sides.
--- column other_usd [USD]: What that would have cost with the other model.
+-- column other_usd [USD]: What that would have cost with the other model at its standard tier, also what was a batch or came first.
 -- column change_usd [USD]: The one less the other.
 -- column unknown_quantity [tokens or units]: What has no price, or would have none; it is in neither sum.
 -- chart: bars model change_usd

@@ -90,12 +90,7 @@ async fn an_array_of_any_type_is_told_and_taken() {
 async fn an_array_that_is_not_compared_with_is_refused_in_words() {
     let world = World::new(&own(), 0).await;
     let mut client = Client::new(&world, "tgq-acme").await;
-    for asked in [
-        "$1::int[]",
-        "cardinality($1::int[])",
-        "status IN (SELECT unnest(CAST($1 AS int[]))) FROM usage",
-        "status > ANY($1::int[]) FROM usage",
-    ] {
+    for asked in ["$1::int[]", "cardinality($1::int[])", "status IN (SELECT unnest(CAST($1 AS int[]))) FROM usage"] {
         client.say(b'P', &[&b"\0SELECT "[..], asked.as_bytes(), b"\0\0\0"].concat()).await;
         client.say(b'D', b"S\0").await;
         client.say(b'S', b"").await;

@@ -168,9 +168,9 @@ async fn sessions_of_code_are_units_and_cached_sound_is_cached() {
     // 0.001, 0.01, 0.006 and 0.002 for 5,500 tokens.
     let blended = rows(&world, "effective-prices", &november(), &[], &["token_class", "quantity", "cost_usd"]).await;
     assert_eq!(blended[0], json!("null 5500 0.019"));
-    // Units are no tokens; those without a price are told all the same, since they are in no cost.
+    // Units are no tokens, but where all that was used is one number; those without a price are told all the same, since they are in no cost.
     for (name, columns, wanted) in [
-        ("spend", ["tokens", "unpriced_quantity"], "5500 0"),
+        ("spend", ["tokens", "unpriced_quantity"], "5502 0"),
         ("tiers", ["quantity", "unknown_quantity"], "5500 5502"),
         ("what-if", ["quantity", "unknown_quantity"], "5500 5502"),
     ] {

@@ -130,6 +130,12 @@ impl Visitor for Check {
             {
                 stop(format!("{data_type} is not supported; write varchar, or varchar(n)"))
             }
+            // The engine would cut off integers, and look for others where such a cast is compared.
+            Expr::Cast { data_type, .. } | Expr::TypedString(TypedString { data_type, .. })
+                if types::is_coarse(data_type) =>
+            {
+                stop(format!("{data_type} is not supported; write round(x, n) with n below 0"))
+            }
             // It would drop what goes beyond 64 bits.
             Expr::BinaryOp { op: BinaryOperator::PGBitwiseShiftLeft, .. } => {
                 stop("<< is not supported; multiply by a power of two")

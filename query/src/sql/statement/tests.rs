@@ -33,7 +33,7 @@ fn what_is_asked_twice_has_a_name_of_its_own() {
     check("SELECT a::int AS b FROM u GROUP BY a::int", Ok("SELECT a::INT AS b FROM u GROUP BY a::INT"));
     let sets = "SELECT count(*) FROM u GROUP BY GROUPING SETS ((a), (coalesce(a::INT)))";
     check("SELECT count(*) FROM u GROUP BY GROUPING SETS ((a), (a::int))", Ok(sets));
-    let union = "SELECT a::INT AS \"a\", coalesce(a::BIGINT) AS \"a_2\" FROM u GROUP BY a::INT, coalesce(a::BIGINT) UNION ALL SELECT 1, 1";
+    let union = "SELECT a::INT AS \"a\", coalesce(a::BIGINT) AS \"a_2\" FROM u GROUP BY a::INT, coalesce(a::BIGINT) UNION ALL SELECT 1, 1 AS \"?column?\"";
     check("SELECT a::int, a::bigint FROM u GROUP BY a::int, a::bigint UNION ALL SELECT 1, 1", Ok(union));
     let keys =
         "SELECT count(*) OVER (PARTITION BY a::INT), count(*) OVER (PARTITION BY coalesce(a)) AS \"count\" FROM u";
@@ -72,6 +72,7 @@ fn queries_pass_and_everything_else_does_not() {
     check("SELECT varchar(3) 'abcdef' AS a", Ok("SELECT \"left\"(VARCHAR 'abcdef', 3) AS a"));
     check("SELECT a::text, b::varchar FROM t", Ok("SELECT a::TEXT AS \"a\", b::VARCHAR AS \"b\" FROM t"));
     check("SELECT a::char(2) FROM t", Err("write varchar"));
+    check("SELECT a::numeric(5, -2) FROM t", Err("write round"));
     check("SELECT a FROM t FETCH FIRST 5 ROWS ONLY", Ok("SELECT a FROM t LIMIT 5"));
     check("SELECT a FROM t OFFSET 2 ROWS FETCH NEXT ROW ONLY", Ok("SELECT a FROM t LIMIT 1 OFFSET 2 ROWS"));
     check("SELECT a FROM t FETCH FIRST 5 ROWS WITH TIES", Err("rank()"));

@@ -49,3 +49,13 @@ pub(super) fn meant(expr: &mut Expr) {
 pub(super) const fn is_cut(kind: &DataType) -> bool {
     matches!(kind, DataType::Char(Some(_)) | DataType::Character(Some(_)) | DataType::Nvarchar(Some(_)))
 }
+
+/// Whether it is a decimal whose last digit is one of tens or more.
+pub(super) const fn is_coarse(kind: &DataType) -> bool {
+    matches!(
+        kind,
+        DataType::Numeric(ExactNumberInfo::PrecisionAndScale(_, ..0))
+            | DataType::Decimal(ExactNumberInfo::PrecisionAndScale(_, ..0))
+            | DataType::Dec(ExactNumberInfo::PrecisionAndScale(_, ..0))
+    )
+}

@@ -37,6 +37,23 @@ async fn what_is_rounded_is_compared_as_it_is_rounded() {
         check(&world, &format!("count(*) AS v {ROWS} WHERE {condition}"), json!(wanted)).await;
         check(&world, &format!("count(*) FILTER (WHERE {condition}) AS v {ROWS}"), json!(wanted)).await;
     }
+    const CENTS: &str = "(VALUES (0.01), (0.02)) v(y)";
+    for (asked, wanted) in [
+        (format!("{ROWS} JOIN {CENTS} ON t.x::numeric(5, 2) = v.y"), 3),
+        (
+            format!("{ROWS} LEFT JOIN {CENTS} ON t.x::numeric(5, 2) = v.y AND t.x::numeric(5, 1) = v.y::numeric(5, 1)"),
+            5,
+        ),
+        (format!("{ROWS} WHERE x::numeric(5, 2) IN (SELECT y FROM {CENTS})"), 3),
+        (format!("{ROWS} WHERE EXISTS (SELECT 1 FROM {CENTS} WHERE t.x::numeric(5, 2) = v.y)"), 3),
+        (format!("{ROWS} JOIN {CENTS} ON (t.x * 100)::int = (v.y * 100)::int"), 3),
+        (
+            "FROM usage a JOIN usage b ON a.time::timestamp(0) = b.time::timestamp(0) AND a.call_id = b.call_id".into(),
+            3,
+        ),
+    ] {
+        check(&world, &format!("count(*) AS v {asked}"), json!(wanted)).await;
+    }
     let grouped =
         format!("SELECT x::numeric(5, 2) AS c, count(*) AS n {ROWS} GROUP BY 1 HAVING x::numeric(5, 2) = 0.02");
     assert_eq!(world.ask(&everyone(), &grouped).await, Ok(json!([{"c": "0.02", "n": 2}])));
