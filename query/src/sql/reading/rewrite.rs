@@ -238,7 +238,7 @@ impl Rewrite<'_> {
     /// it is compared with.
     fn listed(&self, parameter: &mut Expr) -> Vec<Expr> {
         match self.list(parameter) {
-            Some(list) => list.iter().map(|element| written(element)).collect(),
+            Some(list) => fitted(parameter, list.iter().map(|element| written(element)).collect()),
             None => vec![bare(parameter)],
         }
     }
@@ -440,16 +440,38 @@ fn within(left: Expr, list: Vec<Expr>, negated: bool) -> Expr {
     Expr::InList { expr: Box::new(left), list, negated }
 }
 
+/// What stands in the array of a parameter, each as long as what it is cast to says.
+fn fitted(parameter: &Expr, list: Vec<Expr>) -> Vec<Expr> {
+    match parameter {
+        Expr::Nested(inner) => fitted(inner, list),
+        Expr::Cast { expr, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)), .. } => {
+            let list = fitted(expr, list);
+            if types::called(of).is_some() && has_length(of) { cast_each(list, of) } else { list }
+        }
+        _ => list,
+    }
+}
+
+/// Whether a type says how long its values are, or how many digits they have.
+fn has_length(kind: &DataType) -> bool {
+    kind.to_string().contains('(')
+}
+
+fn cast_each(list: Vec<Expr>, kind: &DataType) -> Vec<Expr> {
+    list.into_iter().map(|element| written(&format!("CAST({element} AS {kind})"))).collect()
+}
+
 /// What stands in an array that is compared with; nothing if that is not known.
 fn listed(array: &Expr, of_catalog: bool) -> Option<Vec<Expr>> {
     match array {
         Expr::Array(Array { elem, .. }) => Some(elem.clone()),
         Expr::Nested(inner) => listed(inner, of_catalog),
         Expr::Cast { expr, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)), .. }
-            if !of_catalog && types::called(of).is_some_and(|of| of.category == "N" && of.name != "oid") =>
+            if !of_catalog
+                && types::called(of)
+                    .is_some_and(|kind| kind.category == "N" && kind.name != "oid" || has_length(of)) =>
         {
-            let list = listed(expr, of_catalog)?.into_iter();
-            Some(list.map(|element| written(&format!("CAST({element} AS {of})"))).collect())
+            Some(cast_each(listed(expr, of_catalog)?, of))
         }
         Expr::Cast { expr, .. } => listed(expr, of_catalog),
         Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("current_schemas") => {
