@@ -373,6 +373,7 @@ async fn an_array_is_a_parameter_that_is_compared_with() {
         ),
         ("status >= ANY($1)", 1_016, 0, Some(&b"{300,200}"[..]), "=3"),
         ("status >= ANY($1)", 1_016, 0, Some(many.as_bytes()), "C0A000"),
+        ("status >= ANY($1)", 1_016, 0, Some(many.as_bytes()), "may compare with 200 elements; this one has 201"),
         ("status > ALL($1::bigint[])", 1_016, 0, Some(&b"{200,100}"[..]), "=0"),
         ("status > ALL($1)", 1_016, 0, Some(&b"{}"[..]), "=3"),
         ("NOT status < ANY($1)", 1_016, 0, Some(&b"{}"[..]), "=3"),
