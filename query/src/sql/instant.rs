@@ -1,7 +1,8 @@
 //! Moments as people write them, read as Postgres reads them: in the zone of the session, where they name none.
 //!
 //! What is compared with an instant, or stands beside one in a difference, or where bins of instants begin, and has no zone (a text, a
-//! date, a time of the clock) is of the session's zone, as the days and hours that the session sees are ([`zone`](super::reading::zone)). Beside that, seconds may be left
+//! date, a time of the clock) is of the session's zone, as the days and hours that the session sees are ([`zone`](super::reading::zone)). Where
+//! there is no session, as over HTTP, it is of the zone that the instant was put into, as the instant's days are. Beside that, seconds may be left
 //! out, `epoch` is a moment, and `to_char`, `to_timestamp` and `to_date` take the formats of Postgres ([`pattern`](super::pattern)). A text that is no moment is left
 //! to the engine, which says so.
 
@@ -10,6 +11,7 @@ use std::{mem, sync::Arc};
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::{
     common::{DFSchema, Result, ScalarValue, config::ConfigOptions, tree_node::Transformed},
+    functions::datetime::to_local_time,
     logical_expr::{
         BinaryExpr, Cast, Expr, ExprSchemable, Operator, expr::ScalarFunction, expr_rewriter::FunctionRewrite, lit,
     },
@@ -31,17 +33,29 @@ pub(super) struct Instants {
     zone: Arc<str>,
     /// Its clocks.
     place: Option<TimeZone>,
+    /// Whether there is a session, in which Postgres knows no other zone.
+    in_session: bool,
 }
 
 impl Instants {
-    /// In the zone of a session; in UTC if it has none.
-    pub(super) fn of(zone: Option<Arc<str>>) -> Self {
+    /// In the zone of a session; in UTC if it has none, or there is no session.
+    pub(super) fn of(zone: Option<Arc<str>>, in_session: bool) -> Self {
         let place = zone.as_deref().map_or(Some(TimeZone::UTC), place);
-        Self { zone: zone.unwrap_or_else(|| "UTC".into()), place }
+        Self { zone: zone.unwrap_or_else(|| "UTC".into()), place, in_session }
+    }
+
+    /// What reads in the zone of an instant, where that is not this one's.
+    fn within(&self, kind: &DataType) -> Option<Self> {
+        let DataType::Timestamp(_, Some(zone)) = kind else { return None };
+        let is_other = !self.in_session && !is_utc(zone) && *zone != self.zone;
+        is_other.then(|| Self::of(Some(Arc::clone(zone)), false))
     }
 
     /// What stands beside an instant of type `kind`, as one; nothing if it is one already, or anything else.
     fn beside(&self, expr: &Expr, kind: &DataType, schema: &DFSchema) -> Result<Option<Expr>> {
+        if let Some(within) = self.within(kind) {
+            return within.beside(expr, kind, schema);
+        }
         if let Some(text) = text_of(expr) {
             return Ok(moment(text).and_then(|moment| self.instant(moment, kind)));
         }
@@ -145,6 +159,18 @@ fn read_again(cast: &Cast, schema: &DFSchema) -> Option<Expr> {
     Some(Expr::Cast(Cast::new(Box::new(instants), kind.clone())))
 }
 
+/// An instant that was put into a zone and is cast to a time without one: what the clocks there show. The engine takes those of UTC.
+fn shown_there(cast: &Cast, schema: &DFSchema) -> Option<Expr> {
+    let kind = cast.field.data_type();
+    let Ok(DataType::Timestamp(_, Some(zone))) = cast.expr.get_type(schema) else { return None };
+    if !is_clock(kind) || is_utc(&zone) {
+        return None;
+    }
+    let instant = cast.expr.as_ref();
+    let shown = clock::at_zone(instant.clone(), &zone).unwrap_or_else(|| to_local_time().call(vec![instant.clone()]));
+    Some(Expr::Cast(Cast::new(Box::new(shown), kind.clone())))
+}
+
 impl FunctionRewrite for Instants {
     fn name(&self) -> &'static str {
         "instants"
@@ -161,6 +187,7 @@ impl FunctionRewrite for Instants {
             Expr::InList(of) => std::iter::once(of.expr.as_mut()).chain(&mut of.list).collect(),
             Expr::Cast(cast) => {
                 let read = self.written(cast).or_else(|| spelled_out(cast)).or_else(|| read_again(cast, schema));
+                let read = read.or_else(|| shown_there(cast, schema));
                 return Ok(read.map_or(Transformed::no(expr), Transformed::yes));
             }
             Expr::ScalarFunction(call) if call.func.name() == "date_bin" => {

@@ -108,7 +108,7 @@ pub(crate) fn open(
     state.register_function_rewrite(Arc::new(exact::Compared))?;
     state.register_function_rewrite(Arc::new(whole::Places))?;
     let zone = reading.and_then(|reading| reading.zone.clone());
-    state.register_function_rewrite(Arc::new(Instants::of(zone.clone())))?;
+    state.register_function_rewrite(Arc::new(Instants::of(zone.clone(), reading.is_some())))?;
     if reading.is_some() {
         state.register_function_rewrite(Arc::new(InText::of(zone.clone())))?;
     }

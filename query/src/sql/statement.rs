@@ -255,8 +255,10 @@ fn only_queries<T>() -> Result<T, QueryError> {
 
 fn allow(statement: &mut ast::Statement, reading: Option<&Reading>) -> Result<(), QueryError> {
     let ast::Statement::Query(query) = statement else { return only_queries() };
-    if let Some(reading) = reading {
-        rewrite(query, reading);
+    if let Some(reading) = reading
+        && let ControlFlow::Break(why) = rewrite(query, reading)
+    {
+        return refuse(why);
     }
     check::check(query)?;
     if let ControlFlow::Break(why) = VisitMut::visit(query.as_mut(), &mut merged::Joins::default()) {

@@ -23,11 +23,11 @@ use super::{
 };
 use crate::reports::quoted;
 
-/// Changes a query to what the engine knows.
-pub(crate) fn rewrite(query: &mut Query, reading: &Reading) {
+/// Changes a query to what the engine knows, or says why it is refused.
+pub(crate) fn rewrite(query: &mut Query, reading: &Reading) -> ControlFlow<String> {
     let _: ControlFlow<()> = VisitMut::visit(query, &mut Paths { reading });
     let of_catalog = of_catalogs(query);
-    let _: ControlFlow<()> = VisitMut::visit(query, &mut Rewrite { reading, of_catalog, left: compared::MAX_EACH });
+    VisitMut::visit(query, &mut Rewrite { reading, of_catalog, left: compared::MAX_EACH })
 }
 
 /// Whether a statement is about catalogs and nothing else: what is NULL over these may be something over a table.
@@ -98,9 +98,9 @@ struct Rewrite<'a> {
 }
 
 impl VisitorMut for Rewrite<'_> {
-    type Break = ();
+    type Break = String;
 
-    fn pre_visit_relation(&mut self, name: &mut ObjectName) -> ControlFlow<()> {
+    fn pre_visit_relation(&mut self, name: &mut ObjectName) -> ControlFlow<String> {
         if let [ObjectNamePart::Identifier(ident)] = name.0.as_slice()
             && catalog::is_catalog(&ident.value.to_lowercase())
         {
@@ -109,7 +109,7 @@ impl VisitorMut for Rewrite<'_> {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<String> {
         if let TableFactor::Table { name, args, .. } = factor
             && args.is_some()
         {
@@ -124,12 +124,12 @@ impl VisitorMut for Rewrite<'_> {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<String> {
         self.name(&mut select.projection);
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
         match expr {
             Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } if is_parameter(right) => {
                 *expr = within(taken(left), self.listed(right), false);
@@ -149,12 +149,12 @@ impl VisitorMut for Rewrite<'_> {
                 let parameter = bare(of);
                 **of = parameter;
             }
-            other => self.each(other),
+            other => return self.each(other),
         }
         ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
         match expr {
             Expr::Collate { expr: inner, .. } => *expr = taken(inner),
             Expr::BinaryOp { left, op, right } => {
@@ -238,27 +238,34 @@ impl Rewrite<'_> {
     /// it is compared with.
     fn listed(&self, parameter: &mut Expr) -> Vec<Expr> {
         match self.list(parameter) {
-            Some(list) => list.iter().map(|element| written(element)).collect(),
+            Some(list) => fitted(parameter, list.iter().map(|element| written(element)).collect()),
             None => vec![bare(parameter)],
         }
     }
 
     /// Writes out a comparison with the elements of an array, if they are not too many.
-    fn each(&mut self, expr: &mut Expr) {
-        let Some((left, array, is_all)) = compared::parts(expr) else { return };
+    fn each(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+        let Some((left, array, is_all)) = compared::parts(expr) else { return ControlFlow::Continue(()) };
         if !compared::is_plain(left) {
-            return;
+            return ControlFlow::Continue(());
         }
+        let parameter = parameter(array).map(str::to_owned);
         let elements = if is_parameter(array) {
             self.listed(array)
         } else {
-            let Some(elements) = listed(array, self.of_catalog) else { return };
+            let Some(elements) = listed(array, self.of_catalog) else { return ControlFlow::Continue(()) };
             elements
         };
         if let Some(left) = self.left.checked_sub(elements.len()) {
             self.left = left;
             *expr = compared::with_each(expr, elements, is_all);
+        } else if let Some(name) = parameter {
+            let (most, all) = (compared::MAX_EACH, compared::MAX_EACH - self.left + elements.len());
+            return ControlFlow::Break(format!(
+                "{name} is an array: other than by = ANY and <> ALL a statement may compare with {most} elements; this one has {all}"
+            ));
         }
+        ControlFlow::Continue(())
     }
 
     /// Says of a parameter beside a span of time that it is the time that its client gave: the engine would take it for a span as well.
@@ -440,16 +447,38 @@ fn within(left: Expr, list: Vec<Expr>, negated: bool) -> Expr {
     Expr::InList { expr: Box::new(left), list, negated }
 }
 
+/// What stands in the array of a parameter, each as long as what it is cast to says.
+fn fitted(parameter: &Expr, list: Vec<Expr>) -> Vec<Expr> {
+    match parameter {
+        Expr::Nested(inner) => fitted(inner, list),
+        Expr::Cast { expr, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)), .. } => {
+            let list = fitted(expr, list);
+            if types::called(of).is_some() && has_length(of) { cast_each(list, of) } else { list }
+        }
+        _ => list,
+    }
+}
+
+/// Whether a type says how long its values are, or how many digits they have.
+fn has_length(kind: &DataType) -> bool {
+    kind.to_string().contains('(')
+}
+
+fn cast_each(list: Vec<Expr>, kind: &DataType) -> Vec<Expr> {
+    list.into_iter().map(|element| written(&format!("CAST({element} AS {kind})"))).collect()
+}
+
 /// What stands in an array that is compared with; nothing if that is not known.
 fn listed(array: &Expr, of_catalog: bool) -> Option<Vec<Expr>> {
     match array {
         Expr::Array(Array { elem, .. }) => Some(elem.clone()),
         Expr::Nested(inner) => listed(inner, of_catalog),
         Expr::Cast { expr, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)), .. }
-            if !of_catalog && types::called(of).is_some_and(|of| of.category == "N" && of.name != "oid") =>
+            if !of_catalog
+                && types::called(of)
+                    .is_some_and(|kind| kind.category == "N" && kind.name != "oid" || has_length(of)) =>
         {
-            let list = listed(expr, of_catalog)?.into_iter();
-            Some(list.map(|element| written(&format!("CAST({element} AS {of})"))).collect())
+            Some(cast_each(listed(expr, of_catalog)?, of))
         }
         Expr::Cast { expr, .. } => listed(expr, of_catalog),
         Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("current_schemas") => {

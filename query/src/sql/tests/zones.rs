@@ -156,6 +156,37 @@ async fn a_zone_is_read_alike_on_all_surfaces() {
     }
 }
 
+/// Over HTTP as well, where it is an instant. In New York 1 November has three of the five, and one is before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_zone_is_of_that_of_the_instant_beside_it() {
+    for shelved in [0, 5] {
+        let world = world(shelved).await;
+        for (condition, wanted) in [
+            ("date_trunc('day', LOCAL) = date '2026-11-01'", 3),
+            ("date_trunc('day', LOCAL) = '2026-11-01'", 3),
+            ("date_trunc('day', LOCAL) = timestamp '2026-11-01'", 3),
+            ("date_trunc('day', LOCAL) IN ('2026-11-01', '2026-11-02')", 4),
+            ("date_trunc('month', LOCAL) = date '2026-11-01'", 4),
+            ("LOCAL >= '2026-11-01'", 4),
+            ("date '2026-11-01' <= LOCAL", 4),
+            ("LOCAL >= (timestamp '2026-11-01' + interval '0 days')::date", 4),
+            ("LOCAL BETWEEN '2026-11-01' AND date '2026-11-02'", 3),
+            ("(LOCAL)::timestamp >= timestamp '2026-11-01'", 4),
+            ("(LOCAL)::timestamp >= '2026-11-01'", 4),
+            ("(LOCAL)::date = '2026-11-01'", 3),
+            ("(time AT TIME ZONE '+05:30')::timestamp = timestamp '2026-11-01 00:30'", 1),
+            ("time AT TIME ZONE '+05:30' >= date '2026-11-01'", 3),
+            ("time AT TIME ZONE 'UTC' >= date '2026-11-02'", 2),
+            ("time >= '2026-11-02'", 2),
+        ] {
+            let condition = condition.replace("LOCAL", "time AT TIME ZONE 'America/New_York'");
+            let sql = format!("SELECT count(*) AS n FROM usage WHERE {condition}");
+            assert_eq!(world.ask(&everyone(), &sql).await, Ok(json!([{"n": wanted}])), "{sql}");
+            assert_eq!(asked(&world, None, &sql).await, Ok(json!({"n": wanted})), "{sql}");
+        }
+    }
+}
+
 /// The answers are those of Postgres. At 05:30 in UTC clocks in New York show 01:30 for the first time.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_days_and_months_are_added_by_the_clock() {
