@@ -510,13 +510,14 @@ def main():
 
 def run(bench, only):
     bench.nginx("upstream", 1, nginx_upstream())
+    # Before others that would answer questions at the same address.
+    if "beside" in only:
+        beside(bench)
     bench.tollgate("paced", 1, paced_config, PACED_OPS)
     if "memory" in only:
         memory(bench)
     if "held" in only:
         held(bench)
-    if "beside" in only:
-        beside(bench)
     if set(only) <= {"memory", "held", "beside"}:
         return
     proxy = bench.nginx("proxy", 0, nginx_proxy())
