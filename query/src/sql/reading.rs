@@ -11,6 +11,7 @@ pub(crate) mod arrays;
 pub(crate) mod bytea;
 pub(crate) mod catalog;
 mod compared;
+mod elements;
 mod introspection;
 mod names;
 mod parameters;

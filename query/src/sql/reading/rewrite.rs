@@ -8,18 +8,18 @@ use std::{collections::HashSet, ops::ControlFlow};
 use arrow::datatypes::DataType as Kind;
 use datafusion::sql::sqlparser::{
     ast::{
-        Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-        FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value,
-        ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+        BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+        ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value, ValueWithSpan, Visit,
+        VisitMut, Visitor, VisitorMut,
     },
     dialect::PostgreSqlDialect,
     parser::Parser,
 };
 
 use super::{
-    Reading, arrays, catalog, compared, introspection, names,
+    Reading, catalog, compared, elements, introspection, names,
     parameters::{alone, bare, is_array, is_parameter, is_span, keeping, parameter, place, sql_name},
-    paths, types,
+    paths,
 };
 use crate::reports::quoted;
 
@@ -170,12 +170,12 @@ impl VisitorMut for Rewrite<'_> {
                 }
             }
             Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
-                if let Some(list) = listed(right, self.of_catalog) {
+                if let Some(list) = elements::listed(right, self.of_catalog) {
                     *expr = within(taken(left), list, false);
                 }
             }
             Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => {
-                if let Some(list) = listed(right, self.of_catalog) {
+                if let Some(list) = elements::listed(right, self.of_catalog) {
                     *expr = within(taken(left), list, true);
                 }
             }
@@ -238,7 +238,7 @@ impl Rewrite<'_> {
     /// it is compared with.
     fn listed(&self, parameter: &mut Expr) -> Vec<Expr> {
         match self.list(parameter) {
-            Some(list) => fitted(parameter, list.iter().map(|element| written(element)).collect()),
+            Some(list) => elements::fitted(parameter, list.iter().map(|element| written(element)).collect()),
             None => vec![bare(parameter)],
         }
     }
@@ -253,7 +253,7 @@ impl Rewrite<'_> {
         let elements = if is_parameter(array) {
             self.listed(array)
         } else {
-            let Some(elements) = listed(array, self.of_catalog) else { return ControlFlow::Continue(()) };
+            let Some(elements) = elements::listed(array, self.of_catalog) else { return ControlFlow::Continue(()) };
             elements
         };
         if let Some(left) = self.left.checked_sub(elements.len()) {
@@ -445,53 +445,6 @@ fn within(left: Expr, list: Vec<Expr>, negated: bool) -> Expr {
         return Expr::Value(Value::Boolean(negated).into());
     }
     Expr::InList { expr: Box::new(left), list, negated }
-}
-
-/// What stands in the array of a parameter, each as long as what it is cast to says.
-fn fitted(parameter: &Expr, list: Vec<Expr>) -> Vec<Expr> {
-    match parameter {
-        Expr::Nested(inner) => fitted(inner, list),
-        Expr::Cast { expr, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)), .. } => {
-            let list = fitted(expr, list);
-            if types::called(of).is_some() && has_length(of) { cast_each(list, of) } else { list }
-        }
-        _ => list,
-    }
-}
-
-/// Whether a type says how long its values are, or how many digits they have.
-fn has_length(kind: &DataType) -> bool {
-    kind.to_string().contains('(')
-}
-
-fn cast_each(list: Vec<Expr>, kind: &DataType) -> Vec<Expr> {
-    list.into_iter().map(|element| written(&format!("CAST({element} AS {kind})"))).collect()
-}
-
-/// What stands in an array that is compared with; nothing if that is not known.
-fn listed(array: &Expr, of_catalog: bool) -> Option<Vec<Expr>> {
-    match array {
-        Expr::Array(Array { elem, .. }) => Some(elem.clone()),
-        Expr::Nested(inner) => listed(inner, of_catalog),
-        Expr::Cast { expr, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)), .. }
-            if !of_catalog
-                && types::called(of)
-                    .is_some_and(|kind| kind.category == "N" && kind.name != "oid" || has_length(of)) =>
-        {
-            Some(cast_each(listed(expr, of_catalog)?, of))
-        }
-        Expr::Cast { expr, .. } => listed(expr, of_catalog),
-        Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("current_schemas") => {
-            Some(["'public'", "'pg_catalog'"].map(written).to_vec())
-        }
-        Expr::Value(_) => {
-            let elements = arrays::elements(&constant(array)?)?.into_iter();
-            let value = |text: Option<String>| text.map_or(Value::Null, Value::SingleQuotedString);
-            Some(elements.map(|element| Expr::Value(value(element).into())).collect())
-        }
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) if of_catalog => Some(Vec::new()),
-        _ => None,
-    }
 }
 
 /// The text of a constant.

@@ -1,0 +1,56 @@
+//! The elements of arrays that something is compared with, as long as their type says.
+
+use datafusion::sql::sqlparser::ast::{Array, ArrayElemTypeDef, DataType, Expr, Value};
+
+use super::{
+    arrays,
+    rewrite::{constant, written},
+    types,
+};
+
+/// What stands in the array of a parameter, each as long as what it is cast to says.
+pub(super) fn fitted(parameter: &Expr, list: Vec<Expr>) -> Vec<Expr> {
+    match parameter {
+        Expr::Nested(inner) => fitted(inner, list),
+        Expr::Cast { expr, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)), .. } => {
+            let list = fitted(expr, list);
+            if types::called(of).is_some() && has_length(of) { cast_each(list, of) } else { list }
+        }
+        _ => list,
+    }
+}
+
+/// Whether a type says how long its values are, or how many digits they have.
+fn has_length(kind: &DataType) -> bool {
+    kind.to_string().contains('(')
+}
+
+fn cast_each(list: Vec<Expr>, kind: &DataType) -> Vec<Expr> {
+    list.into_iter().map(|element| written(&format!("CAST({element} AS {kind})"))).collect()
+}
+
+/// What stands in an array that is compared with; nothing if that is not known.
+pub(super) fn listed(array: &Expr, of_catalog: bool) -> Option<Vec<Expr>> {
+    match array {
+        Expr::Array(Array { elem, .. }) => Some(elem.clone()),
+        Expr::Nested(inner) => listed(inner, of_catalog),
+        Expr::Cast { expr, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)), .. }
+            if !of_catalog
+                && types::called(of)
+                    .is_some_and(|kind| kind.category == "N" && kind.name != "oid" || has_length(of)) =>
+        {
+            Some(cast_each(listed(expr, of_catalog)?, of))
+        }
+        Expr::Cast { expr, .. } => listed(expr, of_catalog),
+        Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("current_schemas") => {
+            Some(["'public'", "'pg_catalog'"].map(written).to_vec())
+        }
+        Expr::Value(_) => {
+            let elements = arrays::elements(&constant(array)?)?.into_iter();
+            let value = |text: Option<String>| text.map_or(Value::Null, Value::SingleQuotedString);
+            Some(elements.map(|element| Expr::Value(value(element).into())).collect())
+        }
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) if of_catalog => Some(Vec::new()),
+        _ => None,
+    }
+}
