@@ -4,7 +4,10 @@
 //! (`param NAME (KIND) = DEFAULT: meaning`), its columns (`column NAME [UNIT]: meaning`), and what to draw (`chart:`). The rest is one
 //! query. Whoever lists views or reports, or documents columns, reads it from there, so that it stands in one place.
 //!
-//! A query may say `known_sum(cost_usd)`, or `known_sum(cost_usd WHERE …)`: a sum of which nothing known may be left ([`known_sums`]).
+//! A query may say `known_sum(cost_usd)`, or `known_sum(cost_usd WHERE …)`: a sum of which nothing known may be left ([`known_sums`]); and
+//! `token_class IN (units)`: the classes that are counted in units, and are no tokens.
+
+use schemas::tokens::TokenClass;
 
 /// A query and what its head says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +71,8 @@ impl Described {
         }
         let sql = rest.trim();
         // A file is read once, and is there as long as the process.
-        found.sql = if sql.contains(KNOWN_SUM) { known_sums(sql).leak() } else { sql };
+        let is_plain = !sql.contains(KNOWN_SUM) && !sql.contains(UNITS);
+        found.sql = if is_plain { sql } else { known_sums(&sql.replace(UNITS, &units())).leak() };
         found
     }
 
@@ -94,6 +98,16 @@ impl Described {
             self.about.push_str(line);
         }
     }
+}
+
+/// What stands for the list of all classes that are units.
+const UNITS: &str = "(units)";
+
+/// That list.
+fn units() -> String {
+    let units = TokenClass::ALL.into_iter().filter(|class| class.is_unit());
+    let names: Vec<String> = units.map(|class| format!("'{}'", class.name())).collect();
+    format!("({})", names.join(", "))
 }
 
 /// What stands before a sum of what is known.

@@ -14,15 +14,20 @@ pub(crate) enum Rank {
 }
 
 impl Rank {
-    /// Gives this thread its rank; what cannot be had (a priority that is lower already, another system) stays as it is.
+    /// Gives this thread its rank, whatever it has: a thread begins with that of the one that started it. What cannot be had (a priority that
+    /// is lower already, another system) stays as it is.
     pub(crate) fn take(self) {
         #[cfg(target_os = "linux")]
         {
+            use rustix::process::{getpid, getpriority_process, setpriority_process};
+
             let step = match self {
                 Self::Lake => 5,
                 Self::Query => 10,
             };
-            if let Err(error) = rustix::process::nice(step) {
+            // That of the process is the one of its first thread.
+            let taken = getpriority_process(Some(getpid())).and_then(|first| setpriority_process(None, first + step));
+            if let Err(error) = taken {
                 tracing::debug!(%error, "a thread keeps its priority");
             }
         }
@@ -41,9 +46,14 @@ mod tests {
         let before = mine();
         let taken = thread::spawn(move || {
             Rank::Query.take();
-            mine()
+            let own = mine();
+            let started = thread::spawn(move || {
+                Rank::Query.take();
+                mine()
+            });
+            [own, started.join().unwrap()]
         });
-        assert_eq!(taken.join().unwrap(), (before + 10).min(19));
+        assert_eq!(taken.join().unwrap(), [(before + 10).min(19); 2]);
         assert_eq!(mine(), before);
     }
 }

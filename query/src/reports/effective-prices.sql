@@ -14,7 +14,7 @@ WITH used AS (
     SELECT $grain:time AS at, provider, model, token_class, coalesce(sum(CASE WHEN cost_usd IS NOT NULL THEN quantity END), 0) AS quantity,
         sum(cost_usd) AS cost_usd, coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced_quantity
     FROM charges WHERE time >= $from AND time < $to AND recorded_at < $as_of
-        AND token_class NOT IN ('web_search', 'search_unit', 'guardrail', 'code_session')
+        AND token_class NOT IN (units)
     GROUP BY $grain:time, provider, model, token_class
 ), both AS (
     SELECT * FROM used

@@ -18,7 +18,7 @@ SELECT provider, model, sum(requests) AS attempts, approx_percentile_cont(CAST(t
 FROM (
     SELECT a.*, c.tokens, a.stream AND a.output_tokens IS NOT NULL AND coalesce(a.duration_ms > a.ttft_ms, FALSE) AS is_timed
     FROM attempts a LEFT JOIN (
-        SELECT call_id, attempt, time, sum(CASE WHEN token_class IN ('web_search', 'search_unit', 'guardrail', 'code_session') THEN 0 ELSE quantity END) AS tokens
+        SELECT call_id, attempt, time, sum(CASE WHEN token_class IN (units) THEN 0 ELSE quantity END) AS tokens
         FROM charges WHERE time >= $from AND time < $to GROUP BY call_id, attempt, time
     ) c ON c.call_id = a.call_id AND c.attempt = a.attempt AND c.time = a.time
 ) WHERE time >= $from AND time < $to AND outcome = 'complete' AND NOT cache_hit

@@ -15,7 +15,7 @@ WITH other AS (
     SELECT * FROM other_prices WHERE token_class = charged_class AND service_tier = $tier
 ), inputs AS (
     SELECT call_id, attempt, time, entry, recorded_at, model, sum(abs(quantity)) AS input FROM charges
-    WHERE time >= $from AND time < $to AND token_class NOT LIKE '%output' AND token_class NOT IN ('web_search', 'search_unit', 'guardrail', 'code_session')
+    WHERE time >= $from AND time < $to AND token_class NOT LIKE '%output' AND token_class NOT IN (units)
         AND model IN (SELECT model FROM other WHERE above_input_tokens > 0)
     GROUP BY call_id, attempt, time, entry, recorded_at, model
 ), both AS (
@@ -29,7 +29,7 @@ WITH other AS (
         AND (o.up_to_input_tokens IS NULL OR coalesce(i.input, 0) <= o.up_to_input_tokens)
     WHERE c.time >= $from AND c.time < $to AND c.recorded_at < $as_of
 )
-SELECT provider, model, service_tier, region, sum(CASE WHEN token_class IN ('web_search', 'search_unit', 'guardrail', 'code_session') THEN 0 ELSE quantity END) AS quantity,
+SELECT provider, model, service_tier, region, sum(CASE WHEN token_class IN (units) THEN 0 ELSE quantity END) AS quantity,
     known_sum(cost_usd) AS cost_usd, known_sum(other_usd) AS other_tier_usd,
     known_sum(cost_usd WHERE other_usd IS NOT NULL) - known_sum(other_usd) AS available_usd,
     coalesce(sum(CASE WHEN other_usd IS NULL THEN quantity END), 0) AS unknown_quantity

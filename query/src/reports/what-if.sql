@@ -15,7 +15,7 @@
 WITH used AS (
     SELECT call_id, attempt, time, tenant, model, token_class, sum(quantity) AS quantity, sum(cost_usd) AS cost_usd,
         sum(CASE WHEN cost_usd IS NULL THEN quantity END) AS unpriced,
-        sum(sum(CASE WHEN token_class LIKE '%output' OR token_class IN ('web_search', 'search_unit', 'guardrail', 'code_session') THEN 0 ELSE quantity END)) OVER (PARTITION BY call_id, attempt, model) AS input
+        sum(sum(CASE WHEN token_class LIKE '%output' OR token_class IN (units) THEN 0 ELSE quantity END)) OVER (PARTITION BY call_id, attempt, model) AS input
     FROM charges WHERE time >= $from AND time < $to AND recorded_at < $as_of AND ($model = '*' OR model = $model)
     GROUP BY call_id, attempt, time, tenant, model, token_class
 ), sold AS (
@@ -40,7 +40,7 @@ WITH used AS (
         CASE WHEN coalesce(unpriced, 0) = 0 THEN CAST(quantity AS DECIMAL(20, 0)) * price * 0.000001 END AS other_usd
     FROM found WHERE place = 1
 )
-SELECT tenant, model, sum(CASE WHEN token_class IN ('web_search', 'search_unit', 'guardrail', 'code_session') THEN 0 ELSE quantity END) AS quantity,
+SELECT tenant, model, sum(CASE WHEN token_class IN (units) THEN 0 ELSE quantity END) AS quantity,
     sum(cost_usd) AS cost_usd, sum(other_usd) AS other_usd,
     sum(other_usd) - sum(cost_usd) AS change_usd,
     coalesce(sum(CASE WHEN cost_usd IS NULL OR other_usd IS NULL THEN quantity END), 0) AS unknown_quantity

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, AsArray},
+    array::{Array, AsArray, Float64Array},
     compute::cast,
     datatypes::{DataType, FieldRef, Float64Type},
 };
 use datafusion::{
-    common::{Result, exec_err},
+    common::{DataFusionError, Result, exec_err},
     logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature},
 };
 
@@ -52,41 +52,51 @@ impl ScalarUDFImpl for Checked {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows =
             if args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_))) { 1 } else { args.number_rows };
-        let mut numbers = Vec::with_capacity(args.args.len());
-        for arg in &args.args {
-            numbers.push(cast(&arg.to_array(rows)?, &DataType::Float64)?);
-        }
-        let name = self.inner.name();
-        // Beside what is not known nothing is wrong.
-        let known = |row: usize| -> Option<Vec<f64>> {
-            let numbers =
-                numbers.iter().map(|of| (!of.is_null(row)).then(|| of.as_primitive::<Float64Type>().value(row)));
-            numbers.collect()
+        let floats = |arg: &ColumnarValue| Ok::<_, DataFusionError>(cast(&arg.to_array(rows)?, &DataType::Float64)?);
+        let (first, second) = (args.args.first().map(floats).transpose()?, args.args.get(1).map(floats).transpose()?);
+        let Some(first) = first.as_deref().map(|numbers| numbers.as_primitive::<Float64Type>()) else {
+            return self.inner.invoke_with_args(args);
         };
-        if let Some(why) = (0..rows).find_map(|row| refused(name, &known(row)?)) {
+        let second = second.as_deref().map(|numbers| numbers.as_primitive::<Float64Type>());
+        let value = |of: &Float64Array, row: usize| of.is_valid(row).then(|| of.value(row));
+        // Beside what is not known nothing is wrong.
+        let known = |row: usize| {
+            Some((
+                value(first, row)?,
+                match second {
+                    Some(second) => Some(value(second, row)?),
+                    None => None,
+                },
+            ))
+        };
+        let name = self.inner.name();
+        if let Some(why) = (0..rows).find_map(|row| known(row).and_then(|(first, second)| refused(name, first, second)))
+        {
             return exec_err!("{why}");
         }
         let result = self.inner.invoke_with_args(args)?;
         let results = cast(&result.to_array(rows)?, &DataType::Float64)?;
         let left = results.as_primitive::<Float64Type>().iter().take(rows).enumerate().any(|(row, result)| {
-            let is_number = |number: &f64| number.is_finite();
-            !result.is_none_or(f64::is_finite) && known(row).is_some_and(|numbers| numbers.iter().all(is_number))
+            let of_numbers =
+                |(first, second): (f64, Option<f64>)| first.is_finite() && second.is_none_or(f64::is_finite);
+            !result.is_none_or(f64::is_finite) && known(row).is_some_and(of_numbers)
         });
         if left { exec_err!("value out of range: overflow") } else { Ok(result) }
     }
 }
 
 /// What is wrong with what a function is of, in the words of Postgres.
-fn refused(name: &str, numbers: &[f64]) -> Option<&'static str> {
-    match (name, numbers) {
-        (POWER, [base, by]) if *base < 0.0 && by.is_finite() && by.fract() != 0.0 => {
+fn refused(name: &str, first: f64, second: Option<f64>) -> Option<&'static str> {
+    let is_any = |wrong: fn(f64) -> bool| wrong(first) || second.is_some_and(wrong);
+    match (name, second) {
+        (POWER, Some(by)) if first < 0.0 && by.is_finite() && by.fract() != 0.0 => {
             Some("a negative number raised to a non-integer power yields a complex result")
         }
         (POWER | "exp", _) => None,
-        _ if numbers.contains(&0.0) => Some("cannot take logarithm of zero"),
-        _ if numbers.iter().any(|number| *number < 0.0) => Some("cannot take logarithm of a negative number"),
+        _ if is_any(|number| number == 0.0) => Some("cannot take logarithm of zero"),
+        _ if is_any(|number| number < 0.0) => Some("cannot take logarithm of a negative number"),
         // It is divided by the logarithm of the base.
-        (_, [base, _]) if *base == 1.0 => Some("division by zero"),
+        (_, Some(_)) if first == 1.0 => Some("division by zero"),
         _ => None,
     }
 }

@@ -11,7 +11,11 @@ use datafusion::{
     logical_expr::{Expr, ExprSchemable, LogicalPlan, utils::merge_schema},
 };
 
-use super::{QueryError, functions::MAX_SCALAR_BYTES, reading::Reading};
+use super::{
+    QueryError,
+    functions::MAX_SCALAR_BYTES,
+    reading::{Reading, parameters},
+};
 
 /// The most parameters of a statement.
 const MAX_PARAMETERS: usize = 1_000;
@@ -168,7 +172,7 @@ pub(super) fn described(plan: &LogicalPlan, reading: Option<&Reading>) -> Result
 /// Where a parameter stands among its statement's.
 fn place(of: &Expr) -> Option<usize> {
     match of {
-        Expr::Placeholder(parameter) => parameter.id.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1),
+        Expr::Placeholder(parameter) => parameters::place(&parameter.id),
         _ => None,
     }
 }

@@ -14,7 +14,7 @@ mod compared;
 mod elements;
 mod introspection;
 mod names;
-mod parameters;
+pub(crate) mod parameters;
 mod paths;
 pub(crate) mod rewrite;
 pub(crate) mod shown;

@@ -54,3 +54,24 @@ fn no_thread(error: &io::Error) -> QueryError {
     tracing::error!(%error, "no thread can be had for a query");
     QueryError::Busy
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn all_threads_of_a_query_come_after_others() {
+        let mine = || rustix::process::getpriority_process(None).unwrap();
+        let wanted = (mine() + 10).min(19);
+        let (said, heard) = mpsc::channel();
+        let work = move || async move {
+            let worker = tokio::spawn(async move { mine() }).await.unwrap();
+            let beside = tokio::task::spawn_blocking(mine).await.unwrap();
+            said.send([mine(), worker, beside]).unwrap();
+        };
+        spawn(2, (), CancellationToken::new(), work).unwrap();
+        assert_eq!(heard.recv().unwrap(), [wanted; 3]);
+    }
+}

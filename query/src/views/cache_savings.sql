@@ -16,7 +16,7 @@ WITH plain AS (
         AND (token_class = 'audio_input') = (charged_class = 'cache_read_audio') AND coalesce(service_tier, '') = coalesce(charged_tier, '')
 ), inputs AS (
     SELECT date_trunc('day', time) AS day, tenant, call_id, attempt, entry, recorded_at, model, sum(abs(quantity)) AS input FROM charges
-    WHERE token_class NOT LIKE '%output' AND token_class NOT IN ('web_search', 'search_unit', 'guardrail', 'code_session')
+    WHERE token_class NOT LIKE '%output' AND token_class NOT IN (units)
         AND model IN (SELECT model FROM plain WHERE above_input_tokens > 0)
     GROUP BY date_trunc('day', time), tenant, call_id, attempt, entry, recorded_at, model
 ), cached AS (

@@ -19,7 +19,7 @@
 -- column usd_per_unit [USD, a statistic]: What was paid, by what was used of it.
 -- column unpriced_quantity [tokens or units]: What was used and has no price.
 WITH used AS (
-    SELECT m.commitment_id, sum(CASE WHEN s.token_class IN ('web_search', 'search_unit', 'guardrail', 'code_session') THEN 0 ELSE s.quantity END) AS tokens,
+    SELECT m.commitment_id, sum(CASE WHEN s.token_class IN (units) THEN 0 ELSE s.quantity END) AS tokens,
         known_sum(s.cost_usd) AS usd, sum(s.unpriced_quantity) AS unpriced
     FROM commitments m JOIN daily_spend s ON s.provider = m.provider AND (m.tenant IS NULL OR s.tenant = m.tenant)
         AND (m.model IS NULL OR s.model = m.model) AND s.day >= m.starts AND (m.ends IS NULL OR s.day < m.ends)

@@ -67,7 +67,7 @@
 -- column x_PriceBookVersion: The hash of the price book.
 -- column x_PriceSource: Where the price was read.
 WITH billed AS (
-    SELECT *, date_trunc('hour', time) AS hour, token_class IN ('web_search', 'search_unit', 'guardrail', 'code_session') AS unit,
+    SELECT *, date_trunc('hour', time) AS hour, token_class IN (units) AS unit,
         CASE WHEN entry = 'original' AND recorded_at < date_trunc('month', time) + INTERVAL '1 month' + INTERVAL '3 days'
             THEN date_trunc('month', time) ELSE date_trunc('month', recorded_at) END AS period,
         CASE WHEN lower(service_tier) IN ('default', 'standard', 'auto', 'on_demand') THEN NULL ELSE service_tier END AS tier,

@@ -54,7 +54,7 @@ WITH passed AS (
     FROM (
         SELECT * FROM (
             SELECT call_id, tenant, team, project, user_id, key_name, time, recorded_at, CAST(cost_usd AS DECIMAL(38, 12)) AS usd, requests,
-                CASE WHEN token_class IN ('web_search', 'search_unit', 'guardrail', 'code_session') THEN 0 ELSE quantity END AS tokens,
+                CASE WHEN token_class IN (units) THEN 0 ELSE quantity END AS tokens,
                 CASE WHEN entry <> 'original' THEN 1 ELSE 0 END AS corrections, 0 AS attempts
             FROM charges
             UNION ALL

@@ -10,7 +10,7 @@ use parquet::{
     },
 };
 
-use super::{Encoded, ROW_GROUP, decode, encode};
+use super::{Encoded, PIECE, ROW_GROUP, decode, encode};
 use crate::table::{
     TableDef, by_name,
     fixture::{self, Known},
@@ -34,18 +34,21 @@ fn metadata(file: &Encoded) -> ParquetMetaData {
 
 #[test]
 fn rows_come_back_sorted_by_tenant_and_time() {
-    let files = encode(usage(), &[rows(5..9), rows(0..5)]).expect("encoded");
-    assert_eq!(files.len(), 1);
-    let back = decode(usage(), files[0].bytes.clone().into()).expect("decoded");
     let row = |batch: &RecordBatch, row: usize| {
         let tenant = batch.column_by_name("tenant").unwrap().as_string::<i32>().value(row).to_owned();
         let time = batch.column_by_name("time").unwrap().as_primitive::<TimestampMicrosecondType>().value(row);
         (tenant, time)
     };
-    let keys: Vec<_> = back.iter().flat_map(|batch| (0..batch.num_rows()).map(|at| row(batch, at))).collect();
-    assert_eq!(keys.len(), 9);
-    assert!(keys.is_sorted(), "{keys:?}");
-    assert_eq!(keys[0], ("acme".into(), fixture::at(0).as_micros()));
+    // Of one piece, and of several.
+    for (half, all) in [(5, 9), (PIECE as u64, 2 * PIECE as u64 + 1)] {
+        let files = encode(usage(), &[rows(half..all), rows(0..half)]).expect("encoded");
+        assert_eq!(files.len(), 1);
+        let back = decode(usage(), files[0].bytes.clone().into()).expect("decoded");
+        let keys: Vec<_> = back.iter().flat_map(|batch| (0..batch.num_rows()).map(|at| row(batch, at))).collect();
+        assert_eq!(keys.len() as u64, all);
+        assert!(keys.is_sorted(), "of {all}");
+        assert_eq!(keys[0], ("acme".into(), fixture::at(0).as_micros()));
+    }
 }
 
 #[test]

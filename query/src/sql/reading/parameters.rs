@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Where a parameter stands among its statement's, by its name.
-pub(super) fn place(parameter: &str) -> Option<usize> {
+pub(crate) fn place(parameter: &str) -> Option<usize> {
     parameter.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
 }
 
