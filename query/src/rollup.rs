@@ -5,21 +5,23 @@
 //! NULL; each number is their sum. Sums are integers in `DECIMAL(26)`, which no file fills.
 //!
 //! One that would have more than [`MOST_PERCENT`] of the rows of its file is not kept for that file: then the rows themselves are read.
+//! Nor is one that would have more than half of the rows of another that knows all that it does.
 //! It does no I/O. The lake keeps them beside its tables, `sql::rolled` reads them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BinaryBuilder, Decimal128Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
         UInt32Array, UInt64Array,
     },
-    compute::{cast, take},
+    compute::{cast, min, take},
     datatypes::{
         DataType, Decimal128Type, Field, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType,
     },
-    row::{RowConverter, Rows, SortField},
+    row::{Row, RowConverter, SortField},
 };
+use datafusion::common::HashMap;
 
 use crate::{
     error::Error,
@@ -31,7 +33,7 @@ use crate::{
 pub(crate) const MOST_PERCENT: usize = 15;
 
 /// What files say they have rollups by. Another number for other columns, and those that are there are read no more.
-pub(crate) const FORMAT: &str = "tollgate.rollups.2";
+pub(crate) const FORMAT: &str = "tollgate.rollups.3";
 
 /// The column with how many rows a row stands for.
 pub(crate) const ROWS: &str = "rows";
@@ -77,13 +79,17 @@ impl Grain {
     }
 }
 
+const TENANT: &[&str] = &["tenant"];
+const MODEL: &[&str] = &["tenant", "model", "provider"];
 const PLACE: &[&str] = &["tenant", "team", "project", "model", "provider"];
 
 /// What is nearly always the same beside the others.
 const BESIDE: &[&str] = &["provider_account", "service_tier", "region", "entry", "unpriced_reason"];
 const PRICE: &[&str] =
     &["token_class", "price_per_mtok_usd", "price_id", "price_source", "price_book", "billing_period"];
+const CLASS: &[&str] = &["token_class", "entry", "unpriced_reason", "billing_period"];
 const HOW: &[&str] = &["outcome", "completeness", "cache_hit"];
+const ENDED: &[&str] = &["outcome", "entry"];
 const KEY: &[&str] = &["key_name"];
 const USER: &[&str] = &["tenant", "user_id", "entry"];
 const TAGS: &[&str] = &["tenant", "tags", "model", "entry"];
@@ -101,20 +107,33 @@ const fn with_sketches(rollup: Rollup) -> Rollup {
     Rollup { sketches: true, ..rollup }
 }
 
-/// All, by table; those of an hour before those of a day with the same columns, which are made of them.
-pub(crate) static ALL: [Rollup; 12] = [
+/// All, by table; those of an hour before those of a day with the same columns, and those of many columns before those of few of them,
+/// which are made of them. Those of few columns are worth keeping of files whose rows differ too much for the others.
+pub(crate) static ALL: [Rollup; 24] = [
     of("charges", "hourly", Grain::Hour, &[PLACE, BESIDE, PRICE]),
     of("charges", "daily", Grain::Day, &[PLACE, BESIDE, PRICE]),
+    of("charges", "hourly_model", Grain::Hour, &[MODEL, BESIDE, PRICE]),
+    of("charges", "daily_model", Grain::Day, &[MODEL, BESIDE, PRICE]),
+    of("charges", "hourly_tenant", Grain::Hour, &[TENANT, CLASS]),
+    of("charges", "daily_tenant", Grain::Day, &[TENANT, CLASS]),
     of("charges", "daily_key", Grain::Day, &[PLACE, BESIDE, PRICE, KEY]),
     of("charges", "daily_user", Grain::Day, &[USER, &["billing_period"]]),
     of("charges", "daily_tags", Grain::Day, &[TAGS, &["billing_period"]]),
     with_sketches(of("usage", "hourly", Grain::Hour, &[PLACE, BESIDE, HOW])),
     with_sketches(of("usage", "daily", Grain::Day, &[PLACE, BESIDE, HOW])),
+    with_sketches(of("usage", "hourly_model", Grain::Hour, &[MODEL, BESIDE, HOW])),
+    with_sketches(of("usage", "daily_model", Grain::Day, &[MODEL, BESIDE, HOW])),
+    with_sketches(of("usage", "hourly_tenant", Grain::Hour, &[TENANT, HOW])),
+    with_sketches(of("usage", "daily_tenant", Grain::Day, &[TENANT, HOW])),
     of("usage", "daily_key", Grain::Day, &[PLACE, BESIDE, HOW, KEY]),
     of("usage", "daily_user", Grain::Day, &[USER]),
     of("usage", "daily_tags", Grain::Day, &[TAGS]),
-    with_sketches(of("calls", "hourly", Grain::Hour, &[PLACE, &["outcome", "entry"]])),
-    with_sketches(of("calls", "daily", Grain::Day, &[PLACE, &["outcome", "entry"]])),
+    with_sketches(of("calls", "hourly", Grain::Hour, &[PLACE, ENDED])),
+    with_sketches(of("calls", "daily", Grain::Day, &[PLACE, ENDED])),
+    with_sketches(of("calls", "hourly_model", Grain::Hour, &[MODEL, ENDED])),
+    with_sketches(of("calls", "daily_model", Grain::Day, &[MODEL, ENDED])),
+    with_sketches(of("calls", "hourly_tenant", Grain::Hour, &[TENANT, ENDED])),
+    with_sketches(of("calls", "daily_tenant", Grain::Day, &[TENANT, ENDED])),
 ];
 
 /// Those of a table.
@@ -198,11 +217,21 @@ pub(crate) fn schema(table: &TableDef) -> SchemaRef {
 pub(crate) fn made(table: &'static TableDef, rows: &RecordBatch) -> Result<Vec<(&'static Rollup, RecordBatch)>, Error> {
     let mut made: Vec<(&'static Rollup, RecordBatch)> = Vec::new();
     let most = rows.num_rows() * MOST_PERCENT / 100;
+    let all = Source::of(table, rows, of_table(table).flat_map(Rollup::columns))?;
     for rollup in of_table(table) {
-        // What is alike by the hour is added up already.
-        let finer = made.iter().find(|(finer, _)| rollup.columns().all(|column| finer.has(column)));
-        let source = Source::of(table, finer.map_or(rows, |(_, rows)| rows))?;
-        if let Some(rows) = source.reduce(table, rollup, most)? {
+        // What a finer one has is added up already.
+        let is_finer = |finer: &Rollup| {
+            finer.grain <= rollup.grain
+                && (finer.sketches || !rollup.sketches)
+                && rollup.columns().all(|column| finer.has(column))
+        };
+        let finer = made.iter().filter(|(finer, _)| is_finer(finer)).min_by_key(|(_, rows)| rows.num_rows());
+        let reduced = match finer {
+            // Where there are few to read in its place it is not worth a file.
+            Some((_, rows)) => Source::of(table, rows, rollup.columns())?.reduce(table, rollup, rows.num_rows() / 2)?,
+            None => all.reduce(table, rollup, most)?,
+        };
+        if let Some(rows) = reduced {
             made.push((rollup, rows));
         }
     }
@@ -218,7 +247,48 @@ struct Source<'a> {
     weights: Option<&'a Int64Array>,
     measures: Vec<Numbers<'a>>,
     /// By row, which of the measures are NULL.
-    unknown: UInt32Array,
+    unknown: ArrayRef,
+    /// The same, and the columns that rollups of it are alike in.
+    numbered: (Numbered, HashMap<&'static str, Numbered>),
+}
+
+/// Which rows have the same value in a column: numbers from zero, as many as there are values.
+struct Numbered {
+    of: Vec<u32>,
+    values: u64,
+}
+
+impl Numbered {
+    fn of(column: &ArrayRef) -> Result<Self, Error> {
+        let converter = RowConverter::new(vec![SortField::new(column.data_type().clone())])?;
+        let values = converter.convert_columns(&[Arc::clone(column)])?;
+        let mut known = HashMap::new();
+        let mut before: Option<(Row<'_>, u32)> = None;
+        let mut of = Vec::with_capacity(values.num_rows());
+        for value in &values {
+            // Rows are sorted by tenant, and much is the same in one after the other.
+            let number = match before {
+                Some((before, number)) if before == value => number,
+                _ => {
+                    let next = u32::try_from(known.len()).map_err(|_| Error::Shape)?;
+                    *known.entry(value).or_insert(next)
+                }
+            };
+            before = Some((value, number));
+            of.push(number);
+        }
+        Ok(Self { of, values: known.len() as u64 })
+    }
+
+    /// Of times, by the hour or the day.
+    fn of_times(times: &TimestampMicrosecondArray, grain: Grain) -> Result<Self, Error> {
+        let place = |time: i64| time.div_euclid(grain.micros());
+        let first = min(times).map_or(0, place);
+        let after = |time: &i64| u32::try_from(place(*time) - first).map_err(|_| Error::Shape);
+        let of = times.values().iter().map(after).collect::<Result<Vec<_>, _>>()?;
+        let values = of.iter().max().map_or(0, |last| u64::from(*last) + 1);
+        Ok(Self { of, values })
+    }
 }
 
 /// A column of numbers.
@@ -275,12 +345,30 @@ struct Groups {
 }
 
 impl Groups {
-    /// Those of rows with these keys, in the order of the keys; nothing if there are more than `most`.
-    fn new(keys: &Rows, most: usize) -> Option<Self> {
+    /// Those of rows that have the same in all these columns; nothing if there are more than `most`.
+    fn new(rows: usize, columns: &[&Numbered], most: usize) -> Option<Self> {
+        let mut keys = vec![0_u64; rows];
+        let mut values = 1_u64;
+        for column in columns {
+            if values.checked_mul(column.values).is_none() {
+                // There are no more of them than rows, and rows have 32 bits.
+                let so_far = Self::of_keys(&keys, usize::MAX)?;
+                keys = so_far.of.into_iter().map(|group| group as u64).collect();
+                values = so_far.first.len() as u64;
+            }
+            values = values.saturating_mul(column.values);
+            for (key, value) in keys.iter_mut().zip(&column.of) {
+                *key = *key * column.values + u64::from(*value);
+            }
+        }
+        Self::of_keys(&keys, most)
+    }
+
+    fn of_keys(keys: &[u64], most: usize) -> Option<Self> {
         let mut known = HashMap::new();
-        let (mut of, mut first) = (Vec::with_capacity(keys.num_rows()), Vec::new());
+        let (mut of, mut first) = (Vec::with_capacity(keys.len()), Vec::new());
         for (row, key) in keys.iter().enumerate() {
-            let group = *known.entry(key).or_insert(first.len());
+            let group = *known.entry(*key).or_insert(first.len());
             if group == first.len() {
                 if group == most {
                     return None;
@@ -289,25 +377,33 @@ impl Groups {
             }
             of.push(group);
         }
-        let mut order: Vec<usize> = (0..first.len()).collect();
-        let key = |group: &usize| first.get(*group).map(|row| keys.row(*row));
-        order.sort_unstable_by(|left, right| key(left).cmp(&key(right)));
+        Some(Self { of, first })
+    }
+
+    /// The same in the order of their first rows in these columns.
+    fn sorted(mut self, keys: &[ArrayRef]) -> Result<Self, Error> {
+        let converter = RowConverter::new(keys.iter().map(|key| SortField::new(key.data_type().clone())).collect())?;
+        let firsts: UInt64Array = self.first.iter().map(|row| *row as u64).collect();
+        let firsts = keys.iter().map(|key| take(key, &firsts, None)).collect::<Result<Vec<_>, _>>()?;
+        let keys = converter.convert_columns(&firsts)?;
+        let mut order: Vec<usize> = (0..self.first.len()).collect();
+        order.sort_unstable_by(|left, right| keys.row(*left).cmp(&keys.row(*right)));
         let mut places = vec![0; order.len()];
         for (place, group) in order.iter().enumerate() {
             if let Some(slot) = places.get_mut(*group) {
                 *slot = place;
             }
         }
-        for group in &mut of {
+        for group in &mut self.of {
             *group = places.get(*group).copied().unwrap_or_default();
         }
-        let first = order.iter().filter_map(|group| first.get(*group).copied()).collect();
-        Some(Self { of, first })
+        self.first = order.iter().filter_map(|group| self.first.get(*group).copied()).collect();
+        Ok(self)
     }
 }
 
 impl<'a> Source<'a> {
-    fn of(table: &TableDef, rows: &'a RecordBatch) -> Result<Self, Error> {
+    fn of(table: &TableDef, rows: &'a RecordBatch, columns: impl Iterator<Item = &'static str>) -> Result<Self, Error> {
         let column = |name: &str| rows.column_by_name(name).ok_or(Error::Shape);
         let times = |name: &str| column(name)?.as_primitive_opt::<TimestampMicrosecondType>().ok_or(Error::Shape);
         let measures =
@@ -320,13 +416,21 @@ impl<'a> Source<'a> {
                 }
             }
         }
+        let mut numbered = HashMap::new();
+        for name in columns {
+            if !numbered.contains_key(name) {
+                numbered.insert(name, Numbered::of(column(name)?)?);
+            }
+        }
+        let unknown: ArrayRef = Arc::new(UInt32Array::from(unknown));
         Ok(Self {
             rows,
             time: times(TIME)?,
             recorded_at: times(RECORDED_AT)?,
             weights: rows.column_by_name(ROWS).and_then(|rows| rows.as_primitive_opt()),
             measures,
-            unknown: unknown.into(),
+            numbered: (Numbered::of(&unknown)?, numbered),
+            unknown,
         })
     }
 
@@ -335,15 +439,19 @@ impl<'a> Source<'a> {
         let grain = rollup.grain.micros();
         let time: TimestampMicrosecondArray = self.time.unary(|time| time.saturating_sub(time.rem_euclid(grain)));
         let time: ArrayRef = Arc::new(time.with_timezone("UTC"));
+        let times = Numbered::of_times(self.time, rollup.grain)?;
+        let (unknown, columns) = &self.numbered;
+        let mut numbered = vec![&times, unknown];
         let mut keys = Vec::new();
         for column in rollup.columns() {
+            numbered.push(columns.get(column).ok_or(Error::Shape)?);
             keys.push(Arc::clone(self.rows.column_by_name(column).ok_or(Error::Shape)?));
         }
+        let Some(groups) = Groups::new(self.rows.num_rows(), &numbered, most) else { return Ok(None) };
         // As the rows of the table are: by tenant and time.
         keys.insert(1, Arc::clone(&time));
-        keys.push(Arc::new(self.unknown.clone()));
-        let converter = RowConverter::new(keys.iter().map(|key| SortField::new(key.data_type().clone())).collect())?;
-        let Some(groups) = Groups::new(&converter.convert_columns(&keys)?, most) else { return Ok(None) };
+        keys.push(Arc::clone(&self.unknown));
+        let groups = groups.sorted(&keys)?;
         let mut sums = HashMap::new();
         for (measure, numbers) in measures(table).zip(&self.measures) {
             let Some(of) = numbers.sums(&groups) else { return Ok(None) };

@@ -9,7 +9,7 @@ use crate::table::{self, fixture};
 fn rows(name: &str, number: u64) -> (&'static TableDef, RecordBatch) {
     use schemas::ledger::Fact;
     let table = table::by_name(name).unwrap();
-    let mut builder = table.builder();
+    let mut builder = table.builder(0);
     for number in 0..number {
         let tenant = if number % 3 == 0 { "acme" } else { "globex" };
         let charged = match number {
@@ -80,7 +80,9 @@ fn rows_come_by_tenant_and_time_whatever_the_order_they_were_in() {
     let columns = rows.columns().iter().map(|column| take(column, &backwards, None).unwrap()).collect();
     let backwards = RecordBatch::try_new(rows.schema(), columns).unwrap();
     let (forth, back) = (made(table, &rows).unwrap(), made(table, &backwards).unwrap());
-    assert_eq!(forth.len(), 5);
+    let names: Vec<&str> = forth.iter().map(|(rollup, _)| rollup.name).collect();
+    // There is one model, so those by it would have as many rows.
+    assert_eq!(names, ["hourly", "daily", "daily_key", "daily_user", "daily_tags"]);
     for ((rollup, forth), (_, back)) in forth.iter().zip(&back) {
         assert_eq!(forth, back, "{}", rollup.name);
         assert_eq!(forth.schema(), rollup.schema(table));
@@ -103,6 +105,29 @@ fn what_would_not_shrink_is_not_kept() {
     };
     assert!(different(20));
     assert!(!different(1_000));
+}
+
+#[test]
+fn rows_that_differ_have_those_of_few_columns() {
+    let (table, rows) = rows("charges", 6_000);
+    let with = |teams: usize, models: usize| {
+        let text = |values: usize| -> ArrayRef {
+            Arc::new((0..rows.num_rows()).map(|row| Some(format!("{}", row % values))).collect::<StringArray>())
+        };
+        let mut columns = rows.columns().to_vec();
+        columns[rows.schema().index_of("team").unwrap()] = text(teams);
+        columns[rows.schema().index_of("model").unwrap()] = text(models);
+        let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
+        let made = made(table, &rows).unwrap();
+        let names =
+            made.iter().map(|(rollup, _)| rollup.name).filter(|name| !["daily_user", "daily_tags"].contains(name));
+        names.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(with(1, 1), "hourly daily daily_key");
+    assert_eq!(with(5_003, 1), "hourly_model daily_model");
+    // Its two hours do not have twice as many rows as the day.
+    assert_eq!(with(5_003, 97), "hourly_model hourly_tenant daily_tenant");
+    assert_eq!(with(1, 5_003), "hourly_tenant daily_tenant");
 }
 
 #[test]

@@ -134,7 +134,7 @@ impl Imported {
         }
         let places: Vec<_> =
             self.columns.iter().map(|column| head.iter().position(|name| name.trim() == column.name)).collect();
-        let (mut rows, mut seen) = (Builder::new(self.columns.iter()), Seen::default());
+        let (mut rows, mut seen) = (Builder::new(self.columns.iter(), 0), Seen::default());
         for (index, line) in lines.iter().enumerate() {
             let at = index + 2;
             if line.len() != head.len() {
