@@ -308,7 +308,7 @@ impl Table {
 
     /// A rollup of the file at `below`, and where it is.
     fn placed(&self, stored: Stored, below: &str) -> (Stored, Path) {
-        let path = rolled::path(&self.rollups, stored.rollup, below);
+        let path = rolled::path(&self.rollups, &stored, below);
         (stored, path)
     }
 

@@ -109,6 +109,7 @@ pub(crate) use provider::shown;
 pub use reading::arrays::elements as array_elements;
 pub(crate) use reading::catalog::{DATABASE, SCHEMA, Shown};
 pub(crate) use statement::MAX_SQL_BYTES;
+pub(crate) use tag::tag_of;
 
 /// Who asks, and what they may read.
 #[derive(Clone, Debug)]

@@ -39,6 +39,7 @@ use schemas::{
 pub use column::{Builder, Column, Kind};
 pub(crate) use ledger::checksum;
 pub(crate) use prices::published;
+pub(crate) use who::tags_json;
 
 use crate::{error::Error, tail::Placed};
 

@@ -3,7 +3,10 @@
 //! The log of the table names those that a file has, in the tags of the file, so that whoever has a version knows them with it. They come
 //! after their file, and go when it has gone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use arrow::{array::RecordBatch, compute::concat_batches};
 use futures::TryStreamExt as _;
@@ -12,7 +15,7 @@ use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use super::{delta::Written, file, stats, store::Place};
 use crate::{
     error::Error,
-    rollup::{self, Rollup},
+    rollup::{self, Made, Rollup},
     table::TableDef,
 };
 
@@ -21,10 +24,20 @@ use crate::{
 pub(crate) struct Stored {
     /// What is added up.
     pub(crate) rollup: &'static Rollup,
+    /// By which tag, where there is one of each.
+    pub(crate) tag: Option<Arc<str>>,
     /// How many rows it has.
     pub(crate) rows: u64,
     /// Its size in bytes.
     pub(crate) size: u64,
+}
+
+impl Stored {
+    /// What it is called in the log, and its folder.
+    fn name(&self) -> String {
+        let name = self.rollup.name;
+        self.tag.as_ref().map_or_else(|| name.to_owned(), |tag| format!("{name}:{tag}"))
+    }
 }
 
 /// The folder of all rollups of a table.
@@ -34,14 +47,13 @@ pub(super) fn folder(place: &Place, table: &TableDef) -> Result<Path, Error> {
 
 /// Where the rollup of a file is; `below` is the path of the file in its table. Those by other columns have another path, so that no
 /// process overwrites what one of another version reads.
-pub(super) fn path(folder: &Path, rollup: &Rollup, below: &str) -> Path {
-    Path::from_iter(folder.clone().join(rollup::FORMAT).join(rollup.name).parts().chain(Path::from(below).parts()))
+pub(super) fn path(folder: &Path, stored: &Stored, below: &str) -> Path {
+    Path::from_iter(folder.clone().join(rollup::FORMAT).join(stored.name()).parts().chain(Path::from(below).parts()))
 }
 
 /// What a table's log says of the rollups of a file.
 pub(super) fn tags(stored: &[Stored]) -> Option<HashMap<String, Option<String>>> {
-    let named: BTreeMap<_, _> =
-        stored.iter().map(|Stored { rollup, rows, size }| (rollup.name, (rows, size))).collect();
+    let named: BTreeMap<_, _> = stored.iter().map(|stored| (stored.name(), (stored.rows, stored.size))).collect();
     Some(HashMap::from([(rollup::FORMAT.to_owned(), Some(serde_json::to_string(&named).ok()?))]))
 }
 
@@ -49,10 +61,12 @@ pub(super) fn tags(stored: &[Stored]) -> Option<HashMap<String, Option<String>>>
 pub(super) fn listed(table: &TableDef, tags: Option<&HashMap<String, Option<String>>>) -> Option<Vec<Stored>> {
     let named = tags?.get(rollup::FORMAT)?.as_deref()?;
     let named: BTreeMap<String, (u64, u64)> = serde_json::from_str(named).ok()?;
-    let known = |rollup: &'static Rollup| {
-        named.get(rollup.name).map(|(rows, size)| Stored { rollup, rows: *rows, size: *size })
+    let known = |(name, (rows, size)): (String, (u64, u64))| {
+        let (name, tag) = name.split_once(':').map_or((&*name, None), |(name, tag)| (name, Some(tag.into())));
+        let rollup = rollup::of_table(table).find(|rollup| rollup.name == name && rollup.by_tag == tag.is_some())?;
+        Some(Stored { rollup, tag, rows, size })
     };
-    Some(rollup::of_table(table).filter_map(known).collect())
+    Some(named.into_iter().filter_map(known).collect())
 }
 
 /// Makes the rollups of a file that are worth keeping, and writes them, durably. Nobody reads them before they are in the log. Whoever
@@ -66,15 +80,18 @@ pub(super) async fn make(
     let made = tokio::task::spawn_blocking(move || {
         let rows = concat_batches(&table.stored_schema(), &rows)?;
         let made = rollup::made(table, &rows)?.into_iter();
-        let made = made.map(|(rollup, rows)| Ok((rollup, rows.num_rows(), file::encode_rollup(&rows)?)));
+        let made = made.map(|Made { rollup, tag, rows }| {
+            let bytes = file::encode_rollup(&rows)?;
+            let (rows, size) = (rows.num_rows() as u64, bytes.len() as u64);
+            Ok((Stored { rollup, tag: tag.map(Into::into), rows, size }, bytes))
+        });
         Ok::<_, Error>((made.collect::<Result<Vec<_>, Error>>()?, stats::of(table, &rows)?))
     });
     let (made, stats) = made.await.map_err(|source| object_store::Error::JoinError { source })??;
     let (folder, mut stored) = (folder(place, table)?, Vec::with_capacity(made.len()));
-    for (rollup, rows, bytes) in made {
-        let (rows, size) = (u64::try_from(rows).unwrap_or(u64::MAX), u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        place.store.put(&path(&folder, rollup, below), bytes.into()).await?;
-        stored.push(Stored { rollup, rows, size });
+    for (made, bytes) in made {
+        place.store.put(&path(&folder, &made, below), bytes.into()).await?;
+        stored.push(made);
     }
     Ok(Written { path: below.to_owned(), size: 0, day: None, stats, rollups: Some(stored) })
 }

@@ -1,6 +1,10 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::array::StringArray;
+use arrow::{
+    array::{Array, ArrayRef, AsArray, Decimal128Array, RecordBatch, StringArray, UInt64Array},
+    compute::take,
+    datatypes::{Decimal128Type, Int64Type, TimestampMicrosecondType},
+};
 
 use super::*;
 use crate::table::{self, fixture};
@@ -24,9 +28,14 @@ fn rows(name: &str, number: u64) -> (&'static TableDef, RecordBatch) {
     (table, builder.finish().unwrap())
 }
 
-fn made_of(name: &str, number: u64) -> BTreeMap<&'static str, RecordBatch> {
+fn name_of(made: &Made) -> String {
+    let tag = made.tag.as_ref().map_or_else(String::new, |tag| format!(":{tag}"));
+    format!("{}{tag}", made.rollup.name)
+}
+
+fn made_of(name: &str, number: u64) -> BTreeMap<String, RecordBatch> {
     let (table, rows) = rows(name, number);
-    made(table, &rows).unwrap().into_iter().map(|(rollup, rows)| (rollup.name, rows)).collect()
+    made(table, &rows).unwrap().into_iter().map(|made| (name_of(&made), made.rows)).collect()
 }
 
 /// By tenant, hour and whether the cost is known: rows, and the sums of cost and of another number.
@@ -67,7 +76,7 @@ fn a_rollup_adds_up_to_what_its_rows_do() {
             }
             days
         };
-        for (name, rows) in made.iter().filter(|(name, _)| **name != "hourly") {
+        for (name, rows) in made.iter().filter(|(name, _)| *name != "hourly") {
             assert_eq!(days(added_up(rows, other)), days(wanted.clone()), "{name}");
         }
     }
@@ -80,12 +89,12 @@ fn rows_come_by_tenant_and_time_whatever_the_order_they_were_in() {
     let columns = rows.columns().iter().map(|column| take(column, &backwards, None).unwrap()).collect();
     let backwards = RecordBatch::try_new(rows.schema(), columns).unwrap();
     let (forth, back) = (made(table, &rows).unwrap(), made(table, &backwards).unwrap());
-    let names: Vec<&str> = forth.iter().map(|(rollup, _)| rollup.name).collect();
+    let names: Vec<String> = forth.iter().map(name_of).collect();
     // There is one model, so those by it would have as many rows.
     assert_eq!(names, ["hourly", "daily", "daily_key", "daily_user", "daily_tags"]);
-    for ((rollup, forth), (_, back)) in forth.iter().zip(&back) {
-        assert_eq!(forth, back, "{}", rollup.name);
-        assert_eq!(forth.schema(), rollup.schema(table));
+    for (forth, back) in forth.iter().zip(&back) {
+        assert_eq!(forth.rows, back.rows, "{}", name_of(forth));
+        assert_eq!(forth.rows.schema(), forth.rollup.schema(table));
     }
 }
 
@@ -100,8 +109,8 @@ fn what_would_not_shrink_is_not_kept() {
         columns[at] = Arc::new(users);
         let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
         let made = made(table, &rows).unwrap();
-        assert!(made.iter().all(|(_, made)| made.num_rows() * 100 <= rows.num_rows() * MOST_PERCENT));
-        made.iter().any(|(rollup, _)| rollup.name == "daily_user")
+        assert!(made.iter().all(|made| made.rows.num_rows() * 100 <= rows.num_rows() * MOST_PERCENT));
+        made.iter().any(|made| made.rollup.name == "daily_user")
     };
     assert!(different(20));
     assert!(!different(1_000));
@@ -119,15 +128,51 @@ fn rows_that_differ_have_those_of_few_columns() {
         columns[rows.schema().index_of("model").unwrap()] = text(models);
         let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
         let made = made(table, &rows).unwrap();
-        let names =
-            made.iter().map(|(rollup, _)| rollup.name).filter(|name| !["daily_user", "daily_tags"].contains(name));
-        names.collect::<Vec<_>>().join(" ")
+        let names = made.iter().filter(|made| made.tag.is_none()).map(name_of);
+        names.filter(|name| !["daily_user", "daily_tags"].contains(&&**name)).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(with(1, 1), "hourly daily daily_key");
     assert_eq!(with(5_003, 1), "hourly_model daily_model");
     // Its two hours do not have twice as many rows as the day.
     assert_eq!(with(5_003, 97), "hourly_model hourly_tenant daily_tenant");
     assert_eq!(with(1, 5_003), "hourly_tenant daily_tenant");
+}
+
+/// Where all their tags are a set of their own for each row, those by one tag are kept, of those that most rows have.
+#[test]
+fn rows_of_many_tags_are_added_up_by_one() {
+    let (table, rows) = rows("charges", 6_000);
+    let tagged = |tags: fn(usize) -> Option<String>| {
+        let tags: StringArray = (0..rows.num_rows()).map(tags).collect();
+        let mut columns = rows.columns().to_vec();
+        columns[rows.schema().index_of("tags").unwrap()] = Arc::new(tags);
+        let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
+        let wanted = added_up(&rows, "quantity");
+        let mut made = made(table, &rows).unwrap();
+        made.retain(|made| made.rollup.has("tags"));
+        for made in &made {
+            let all = |sums: &BTreeMap<(String, i64, bool), (i64, i128, i128)>| {
+                sums.values().fold((0, 0, 0), |all, sum| (all.0 + sum.0, all.1 + sum.1, all.2 + sum.2))
+            };
+            assert_eq!(all(&added_up(&made.rows, "quantity")), all(&wanted), "{}", name_of(made));
+        }
+        made
+    };
+    let texts = |made: &Made| -> Vec<Option<String>> {
+        let tags = made.rows.column_by_name("tags").unwrap().as_string::<i32>();
+        let mut texts: Vec<_> = tags.iter().map(|tags| tags.map(str::to_owned)).collect();
+        texts.sort();
+        texts.dedup();
+        texts
+    };
+    let by_release =
+        tagged(|row| (row % 3 > 0).then(|| format!(r#"{{"env":"e{}","odd \"/ name":"","trace":"{row}"}}"#, row % 2)));
+    let names: Vec<String> = by_release.iter().map(name_of).collect();
+    assert_eq!(names, ["daily_tag_model:env", "daily_tag_model:odd \"/ name"]);
+    assert_eq!(texts(&by_release[0]), [None, Some(r#"{"env":"e0"}"#.to_owned()), Some(r#"{"env":"e1"}"#.to_owned())]);
+    assert_eq!(texts(&by_release[1]), [None, Some(r#"{"odd \"/ name":""}"#.to_owned())]);
+    let few = tagged(|row| Some(format!(r#"{{"env":"e{}"}}"#, row % 2)));
+    assert_eq!(few.iter().map(name_of).collect::<Vec<_>>(), ["daily_tags"]);
 }
 
 #[test]
@@ -138,7 +183,8 @@ fn sums_are_wider_than_their_rows_and_never_wrap() {
     let mut columns = rows.columns().to_vec();
     columns[at] = Arc::new(dearest.with_data_type(columns[at].data_type().clone()));
     let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
-    let (_, daily) = made(table, &rows).unwrap().remove(1);
-    let sum: i128 = daily.column_by_name("cost_usd").unwrap().as_primitive::<Decimal128Type>().iter().flatten().sum();
+    let daily = made(table, &rows).unwrap().remove(1);
+    let sum: i128 =
+        daily.rows.column_by_name("cost_usd").unwrap().as_primitive::<Decimal128Type>().iter().flatten().sum();
     assert_eq!(sum, i128::from(i64::MAX) * rows.num_rows() as i128);
 }

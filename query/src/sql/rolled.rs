@@ -88,8 +88,8 @@ fn rolled(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
     let over: Vec<Expr> = sums.iter().map(|sum| sum.over.clone()).collect();
     let columns = groups.iter().chain(&over).chain(&filters).flat_map(|expr| expr.column_refs().into_iter().cloned());
     let columns = columns.map(|column| column.name).collect();
-    let times = alike.times;
-    let Some(rolled) = Rolled::new(&provider, columns, times, unnormalize_cols(under.scan.filters.clone())) else {
+    let known = (alike.times, alike.tags);
+    let Some(rolled) = Rolled::new(&provider, columns, known, unnormalize_cols(under.scan.filters.clone())) else {
         return Ok(None);
     };
     let read = scan(&under.scan.table_name, rolled)?;

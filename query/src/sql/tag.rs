@@ -56,6 +56,11 @@ impl ScalarUDFImpl for Tag {
     }
 }
 
+/// The value of one name in the text of a `tags` column.
+pub(crate) fn tag_of(tags: &str, name: &str) -> Option<String> {
+    found(tags, name).map(Cow::into_owned)
+}
+
 /// The value of one name in the text of a JSON object of strings; nothing in any other text.
 fn found<'a>(tags: &'a str, name: &str) -> Option<Cow<'a, str>> {
     plain(tags, name).unwrap_or_else(|| find(tags, name))

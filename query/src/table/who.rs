@@ -57,7 +57,7 @@ pub(super) fn who<'a>(subject: &'a Subject, tags: &'a str) -> [Value<'a>; 6] {
 }
 
 /// Tags as a JSON object, sorted by name; empty if there are none. Of two with one name the later counts.
-pub(super) fn tags_json(tags: &[(String, String)]) -> String {
+pub(crate) fn tags_json(tags: &[(String, String)]) -> String {
     let mut sorted: Vec<&(String, String)> = tags.iter().collect();
     sorted.sort_by(|one, other| one.0.cmp(&other.0));
     let mut json = String::new();

@@ -26,6 +26,9 @@ use crate::{
 /// Functions of values that are alike, which cannot fail.
 const FUNCTIONS: &[&str] = &["coalesce", "nullif", "lower", "upper", "starts_with", "tag"];
 
+/// The column of tags.
+pub(super) const TAGS: &str = "tags";
+
 /// The digits of any `BIGINT`.
 const INTEGER_DIGITS: i16 = 19;
 
@@ -67,26 +70,51 @@ impl Times {
     }
 }
 
-/// Finds what is alike, and takes note of what it wants to know of times.
+/// What a question has to know of tags.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tags {
+    /// Those that it names.
+    names: BTreeSet<Arc<str>>,
+    /// Whether it looks at the set of them.
+    all: bool,
+}
+
+impl Tags {
+    /// Whether it is known where rows have this tag alone; nothing stands for any one.
+    pub(super) fn are_known(&self, by: Option<&str>) -> bool {
+        !self.all && self.names.len() < 2 && self.names.iter().all(|name| by.is_none_or(|by| **name == *by))
+    }
+
+    /// The only one that it looks at.
+    pub(super) fn one(&self) -> Option<&str> {
+        self.names.first().filter(|_| self.are_known(None)).map(|name| &**name)
+    }
+}
+
+/// Finds what is alike, and takes note of what it wants to know of times and of tags.
 pub(super) struct Alike<'a> {
     pub(super) table: &'static TableDef,
     /// What the table is called.
     pub(super) name: &'a TableReference,
     pub(super) schema: &'a DFSchema,
     pub(super) times: Times,
+    pub(super) tags: Tags,
 }
 
 impl<'a> Alike<'a> {
     /// Of expressions in columns of a table.
     pub(super) fn new(table: &'static TableDef, name: &'a TableReference, schema: &'a DFSchema) -> Self {
-        Self { table, name, schema, times: Times::default() }
+        Self { table, name, schema, times: Times::default(), tags: Tags::default() }
     }
 
     /// Whether an expression has one value for all rows that a row stands for.
     pub(super) fn is(&mut self, expr: &Expr) -> bool {
         match expr {
             Expr::Literal(..) => true,
-            Expr::Column(column) => self.is_column(&column.name),
+            Expr::Column(column) => {
+                self.tags.all |= column.name == TAGS;
+                self.is_column(&column.name)
+            }
             Expr::IsNull(of) | Expr::IsNotNull(of) => match &**of {
                 Expr::Column(column) if rollup::is_measure(self.table, &column.name) => true,
                 of => self.is(of),
@@ -115,6 +143,10 @@ impl<'a> Alike<'a> {
                 let to = of.field.data_type();
                 self.is_safe_cast(&of.expr, to) && self.is(&of.expr)
                     || *to == DataType::Date32 && self.is_clock(&of.expr)
+            }
+            Expr::ScalarFunction(of) if let Some(name) = tag_named(of) => {
+                self.tags.names.insert(name.into());
+                self.is_column(TAGS)
             }
             Expr::ScalarFunction(of) if FUNCTIONS.contains(&of.name()) => of.args.iter().all(|arg| self.is(arg)),
             Expr::ScalarFunction(of) => self.is_of_clock(of),
@@ -243,6 +275,16 @@ impl<'a> Alike<'a> {
             Ok(DataType::Timestamp(_, Some(zone))) => matches!(expr, Expr::Column(_)) && is_utc(&zone),
             _ => false,
         }
+    }
+}
+
+/// The tag that is looked at, and nothing else of a row's tags.
+fn tag_named(of: &ScalarFunction) -> Option<&str> {
+    match of.args.as_slice() {
+        [Expr::Column(column), Expr::Literal(name, _)] if of.name() == "tag" && column.name == TAGS => {
+            name.try_as_str().flatten()
+        }
+        _ => None,
     }
 }
 

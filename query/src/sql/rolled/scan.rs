@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider},
@@ -19,11 +19,11 @@ use datafusion::{
 };
 use object_store::path::Path;
 
-use super::alike::Times;
+use super::alike::{TAGS, Tags, Times};
 use crate::{
     lake::{DataFile, Stored},
     rollup::{self, RECORDED_AT, ROWS, Rollup, TIME},
-    sql::{fence::FenceExec, percentile, provider::Fenced},
+    sql::{fence::FenceExec, percentile, provider::Fenced, tag},
     table::TableDef,
 };
 
@@ -35,6 +35,7 @@ pub(super) struct Rolled {
     /// The columns that the question names.
     columns: BTreeSet<String>,
     times: Times,
+    tags: Tags,
     /// Conditions that only compare a column with constants, by which files are left out.
     skip: Vec<Expr>,
     schema: SchemaRef,
@@ -45,16 +46,16 @@ impl Rolled {
     pub(super) fn new(
         rows: &Arc<dyn TableProvider>,
         mut columns: BTreeSet<String>,
-        times: Times,
+        (times, tags): (Times, Tags),
         skip: Vec<Expr>,
     ) -> Option<Self> {
         let fenced = rows.downcast_ref::<Fenced>()?;
         columns.insert(ROWS.to_owned());
         let schema = rollup::schema(fenced.table());
-        let rolled = Self { rows: Arc::clone(rows), columns, times, skip, schema };
+        let rolled = Self { rows: Arc::clone(rows), columns, times, tags, skip, schema };
         let mut rollups = rollup::of_table(fenced.table());
         let some =
-            rollups.any(|rollup| rolled.times.may_be_known(rollup.grain) && rolled.knows(rollup, fenced.table()));
+            rollups.any(|rollup| rolled.times.may_be_known(rollup.grain) && rolled.knows(rollup, None, fenced.table()));
         (some && (fenced.is_fenced() || rolled.pays(fenced))).then_some(rolled)
     }
 
@@ -64,14 +65,15 @@ impl Rolled {
         fields.filter(|(_, field)| self.columns.contains(field.name())).map(|(number, _)| number).collect()
     }
 
-    fn knows(&self, rollup: &Rollup, table: &TableDef) -> bool {
-        self.columns.iter().all(|column| rollup.keeps(table, column))
+    /// Whether a rollup has all columns; and all that is asked of tags, if it is by one.
+    fn knows(&self, rollup: &Rollup, tag: Option<&str>, table: &TableDef) -> bool {
+        (!rollup.by_tag || self.tags.are_known(tag)) && self.columns.iter().all(|column| rollup.keeps(table, column))
     }
 
     /// The smallest rollup of a file that knows what is asked.
     fn of_file<'a>(&self, fenced: &Fenced, file: &'a DataFile) -> Option<&'a (Stored, Path)> {
-        let known = |(Stored { rollup, .. }, _): &&(Stored, _)| {
-            self.knows(rollup, fenced.table()) && self.times.are_known(file, rollup.grain)
+        let known = |(Stored { rollup, tag, .. }, _): &&(Stored, _)| {
+            self.knows(rollup, tag.as_deref(), fenced.table()) && self.times.are_known(file, rollup.grain)
         };
         let rollups = file.rollups.iter().flatten().filter(|_| fenced.has_all(file));
         rollups.filter(known).min_by_key(|(stored, _)| stored.rows)
@@ -183,7 +185,7 @@ impl TableProvider for Rolled {
         }
         let all = UnionExec::try_new(parts)?;
         let Some(fence) = fence else { return Ok(all) };
-        let order = self.order(fenced.table(), &columns);
+        let order = self.order(state, fenced.table(), &columns);
         Ok(FenceExec::new(all, fence.predicate, order, columns.len())?)
     }
 }
@@ -191,13 +193,25 @@ impl TableProvider for Rolled {
 impl Rolled {
     /// The order of what the question sees: the columns, which numbers are NULL, and times last. Rows that a row stands for follow each
     /// other where it stands, so that groups come in one order whichever is read.
-    fn order(&self, table: &TableDef, columns: &[usize]) -> Vec<PhysicalSortExpr> {
+    fn order(&self, state: &dyn Session, table: &TableDef, columns: &[usize]) -> Vec<PhysicalSortExpr> {
         let named = columns.iter().map(|column| self.schema.field(*column).name().as_str()).enumerate();
         let mut seen: Vec<(u8, usize, Arc<dyn PhysicalExpr>)> = Vec::new();
         for (at, name) in named {
             let column = Arc::new(Column::new(name, at));
             match name {
                 name if name == ROWS || rollup::measured(name).is_some() => {}
+                TAGS if let Some(tag) = self.tags.one() => {
+                    let tag = Arc::new(Literal::new(ScalarValue::from(tag)));
+                    let (kind, options) = (Field::new(TAGS, DataType::Utf8, true), state.config().options());
+                    let one = ScalarFunctionExpr::new(
+                        "tag",
+                        tag::tag(),
+                        vec![column, tag],
+                        Arc::new(kind),
+                        Arc::clone(options),
+                    );
+                    seen.push((0, at, Arc::new(one)));
+                }
                 RECORDED_AT => seen.push((2, at, column)),
                 TIME => seen.push((3, at, column)),
                 name if rollup::is_measure(table, name) => seen.push((1, at, Arc::new(IsNullExpr::new(column)))),

@@ -40,6 +40,10 @@ fn attempt(tenant: &str, number: u32) -> Entry {
     subject.project = ["bot", ""][number as usize / 3 % 2].into();
     subject.key = ["ci", "prod"][number as usize / 900 % 2].into();
     subject.tags.push(("feature".into(), format!("f{}", number / 10 % 3)));
+    // On some days no two have the same tags, so there are only rollups by one.
+    if (number * STEP / 86_400).is_multiple_of(2) {
+        subject.tags.push(("trace".into(), number.to_string()));
+    }
     if number.is_multiple_of(17) {
         subject.tags.clear();
     }
@@ -159,6 +163,8 @@ const DIMENSIONS: &[&str] = &[
     "tags",
     "tag('env')",
     "tag('feature')",
+    "tag('trace') IS NULL",
+    "tag('none')",
     "entry",
     "stream",
     "cost_usd IS NULL",
@@ -338,6 +344,8 @@ async fn nobody_sees_whether_others_have_a_rollup() {
         "SELECT date_trunc('hour', time) AS h, user_id, count(*) AS n FROM usage GROUP BY 1, 2 LIMIT 7",
         "SELECT cost_usd IS NULL AS u, recorded_at < TIMESTAMP '2026-11-02T06:00:00Z' AS r, count(*) AS n FROM usage GROUP BY 1, 2",
         "SELECT DISTINCT tag('feature') AS f FROM charges",
+        "SELECT tag('feature') AS f, tenant, count(*) AS n FROM usage GROUP BY 1, 2",
+        "SELECT tag('feature') AS f, tag('env') AS e, sum(cost_usd) AS c FROM charges GROUP BY 1, 2",
         "SELECT CAST(model AS BIGINT) AS m FROM (SELECT model, count(*) FROM usage GROUP BY model)",
         "SELECT 1 / (sum(requests) - 1) AS m FROM charges GROUP BY date_trunc('hour', time)",
         "EXPLAIN SELECT tenant, sum(cost_usd) FROM charges GROUP BY tenant",
