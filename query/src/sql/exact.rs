@@ -53,9 +53,10 @@ impl AnalyzerRule for Listed {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         let done = plan.transform_up_with_subqueries(|node| match node {
             LogicalPlan::Values(mut list) => {
+                let schema: &DFSchema = &list.schema;
                 let mut changed = false;
-                for (value, field) in list.values.iter_mut().flat_map(|row| row.iter_mut().zip(list.schema.fields())) {
-                    if value.get_type(list.schema.as_ref())? != *field.data_type() {
+                for (value, field) in list.values.iter_mut().flat_map(|row| row.iter_mut().zip(schema.fields())) {
+                    if value.get_type(schema).is_ok_and(|kind| kind != *field.data_type()) {
                         (*value, changed) = (cast_to(std::mem::take(value), field.data_type().clone()), true);
                     }
                 }
