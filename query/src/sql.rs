@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     encode::{Encoder, Format},
+    instant::Instants,
     turns::{Turn, Turns},
 };
 pub(crate) use self::{
@@ -42,8 +43,10 @@ use crate::{
 
 mod accounted;
 mod age;
+mod beside;
 mod bucket;
 mod clock;
+mod coalesce;
 pub mod encode;
 pub mod error;
 mod exact;
@@ -94,6 +97,7 @@ mod tag;
 mod threads;
 mod trunc;
 mod turns;
+mod united;
 mod unordered;
 pub(crate) mod views;
 mod whole;
@@ -309,7 +313,9 @@ impl Engine {
             question.rollups,
         )?;
         views::register(&state, public.as_ref(), &read)?;
-        let plan = summed::divided(state.statement_to_plan(statement).await?)?;
+        let instants = Instants::of(reading.as_ref().and_then(|reading| reading.zone.clone()), reading.is_some());
+        let plan = united::united(state.statement_to_plan(statement).await?, &instants)?;
+        let plan = summed::divided(plan)?;
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)

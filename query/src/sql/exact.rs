@@ -8,13 +8,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, AsArray, BooleanArray},
-    compute::{
-        cast, cast_with_options,
-        kernels::{cast_utils::parse_decimal, numeric},
-    },
-    datatypes::{
-        DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Decimal128Type, DecimalType, Field, FieldRef,
-    },
+    compute::{cast, cast_with_options, kernels::numeric},
+    datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Decimal128Type, Field, FieldRef},
 };
 use datafusion::{
     common::{
@@ -24,8 +19,8 @@ use datafusion::{
     functions_aggregate::sum::sum_udaf,
     logical_expr::{
         Accumulator, AggregateUDF, AggregateUDFImpl, BinaryExpr, ColumnarValue, EmitTo, Expr, ExprSchemable,
-        GroupsAccumulator, Operator, ReversedUDAF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-        cast as cast_to,
+        GroupsAccumulator, LogicalPlan, Operator, ReversedUDAF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+        Signature, Volatility, cast as cast_to,
         expr_rewriter::FunctionRewrite,
         function::{AccumulatorArgs, StateFieldsArgs},
         lit,
@@ -40,10 +35,38 @@ use super::{functions::chain_name, lengths, quotient, sums::Sums, whole};
 
 /// What makes operators exact, once the types of what they are over are settled: until then a `CASE` is of the type of its first branch,
 /// and money beside a `0` would be taken for an integer. The types of what is put in are settled after it.
-pub(crate) fn rules() -> [Arc<dyn AnalyzerRule + Send + Sync>; 2] {
+pub(crate) fn rules() -> [Arc<dyn AnalyzerRule + Send + Sync>; 3] {
     let settled: Vec<Arc<dyn FunctionRewrite + Send + Sync>> =
         vec![Arc::new(Checked), Arc::new(lengths::Compared { settled: true }), Arc::new(whole::Rounds)];
-    [Arc::new(ApplyFunctionRewrites::new(settled)), Arc::new(TypeCoercion::new())]
+    [Arc::new(ApplyFunctionRewrites::new(settled)), Arc::new(Listed), Arc::new(TypeCoercion::new())]
+}
+
+/// Casts what is calculated in `VALUES` to the types that these have: nothing settles them again, and of small integers it is of another.
+#[derive(Debug)]
+struct Listed;
+
+impl AnalyzerRule for Listed {
+    fn name(&self) -> &'static str {
+        "listed"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        let done = plan.transform_up_with_subqueries(|node| match node {
+            LogicalPlan::Values(mut list) => {
+                let schema: &DFSchema = &list.schema;
+                let mut changed = false;
+                for (value, field) in list.values.iter_mut().flat_map(|row| row.iter_mut().zip(schema.fields())) {
+                    if value.get_type(schema).is_ok_and(|kind| kind != *field.data_type()) {
+                        (*value, changed) = (cast_to(std::mem::take(value), field.data_type().clone()), true);
+                    }
+                }
+                let list = LogicalPlan::Values(list);
+                Ok(if changed { Transformed::yes(list) } else { Transformed::no(list) })
+            }
+            other => Ok(Transformed::no(other)),
+        })?;
+        Ok(done.data)
+    }
 }
 
 /// Puts checked functions in the place of operators that would go round.
@@ -117,81 +140,6 @@ fn signed(mut of: BinaryExpr, schema: &DFSchema) -> BinaryExpr {
         }
     }
     of
-}
-
-/// Reads quoted numbers beside decimals as they are written, and decimals beside floats as floats; before types are settled, which would
-/// round them.
-#[derive(Debug)]
-pub(crate) struct Compared;
-
-impl FunctionRewrite for Compared {
-    fn name(&self) -> &'static str {
-        "compared"
-    }
-
-    fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
-        compared(expr, schema)
-    }
-}
-
-/// Reads a quoted number that is compared with a decimal as it is written. The engine would round it to the decimals of the
-/// column first, and `cost_usd > '0.0000000000009'` would find other rows. Of a float and a decimal it would make decimals, of fewer places
-/// than either has: `cost_usd::real > 0.0019` would not find what Postgres does.
-fn compared(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let sides: Vec<&mut Expr> = match &mut expr {
-        Expr::BinaryExpr(of) if is_comparison(of.op) => vec![&mut of.left, &mut of.right],
-        Expr::Between(of) => vec![&mut of.expr, &mut of.low, &mut of.high],
-        Expr::InList(of) => std::iter::once(of.expr.as_mut()).chain(&mut of.list).collect(),
-        _ => return Ok(Transformed::no(expr)),
-    };
-    let kinds: Vec<Option<DataType>> = sides.iter().map(|side| kind(side, schema).ok()).collect();
-    let is_decimal = |kind: &DataType| matches!(kind, DataType::Decimal128(..));
-    if !kinds.iter().flatten().any(is_decimal) {
-        return Ok(Transformed::no(expr));
-    }
-    let are_floats = kinds.iter().flatten().any(DataType::is_floating);
-    let mut changed = false;
-    for (side, of) in sides.into_iter().zip(kinds) {
-        let decimal = match &*side {
-            Expr::Literal(literal, _) => literal.try_as_str().flatten().and_then(written),
-            _ => None,
-        };
-        let is_other = decimal.is_some() || of.is_some_and(|of| is_decimal(&of) || of == DataType::Float32);
-        if let Some(decimal) = decimal {
-            (*side, changed) = (lit(decimal), true);
-        }
-        if are_floats && is_other {
-            (*side, changed) = (in_float(std::mem::take(side)), true);
-        }
-    }
-    Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
-}
-
-/// A number as a float; one that is written, as the nearest to it.
-fn in_float(number: Expr) -> Expr {
-    let float = match &number {
-        Expr::Literal(ScalarValue::Decimal128(Some(value), precision, scale), _) => {
-            Decimal128Type::format_decimal(*value, *precision, *scale).parse::<f64>().ok()
-        }
-        _ => None,
-    };
-    float.map_or_else(|| cast_to(number, DataType::Float64), lit)
-}
-
-const fn is_comparison(operator: Operator) -> bool {
-    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
-    matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
-}
-
-/// A number with as many decimals as it is written with.
-fn written(text: &str) -> Option<ScalarValue> {
-    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
-    let digits = whole.trim_start_matches(['-', '+']).len() + decimals.len();
-    let (precision, scale) = (u8::try_from(digits).ok()?, i8::try_from(decimals.len()).ok()?);
-    let fits =
-        (1..=DECIMAL128_MAX_PRECISION).contains(&precision) && decimals.bytes().all(|byte| byte.is_ascii_digit());
-    let number = parse_decimal::<Decimal128Type>(text, precision, scale).ok().filter(|_| fits)?;
-    Some(ScalarValue::Decimal128(Some(number), precision, scale))
 }
 
 fn call(operator: Arithmetic, args: Vec<Expr>) -> Transformed<Expr> {

@@ -21,7 +21,7 @@ use datafusion::{
 };
 
 use super::{
-    age, bucket, clock,
+    age, bucket, clock, coalesce,
     error::refused,
     exact, format, interpolated, joined, json, logarithm, md5, modulo, numeric, ordered, parts, percentile, quotient,
     reading::catalog::{regclass, typename, viewdef},
@@ -116,6 +116,8 @@ fn allowed() -> Vec<Arc<ScalarUDF>> {
         let name = function.name();
         if let Some((_, growth)) = GROWING.iter().find(|(known, _)| *known == name) {
             allowed.push(Arc::new(ScalarUDF::from(Bounded { inner: function, growth: *growth })));
+        } else if name == "coalesce" {
+            allowed.push(coalesce::coalesce(function));
         } else if name == "date_trunc" {
             allowed.push(trunc::date_trunc(function));
         } else if logarithm::NAMES.contains(&name) {

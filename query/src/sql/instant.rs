@@ -1,7 +1,8 @@
 //! Moments as people write them, read as Postgres reads them: in the zone of the session, where they name none.
 //!
-//! What is compared with an instant, or stands beside one in a difference, or where bins of instants begin, and has no zone (a text, a
-//! date, a time of the clock) is of the session's zone, as the days and hours that the session sees are ([`zone`](super::reading::zone)). Where
+//! What is compared with an instant, or becomes one beside it (in `greatest`, `coalesce`, the branches of a `CASE`, a union), or stands beside
+//! one in a difference, or where bins of instants begin, and has no zone (a text, a date, a time of the clock) is of the session's zone, as
+//! the days and hours that the session sees are ([`zone`](super::reading::zone)). Where
 //! there is no session, as over HTTP, it is of the zone that the instant was put into, as the instant's days are. Beside that, seconds may be left
 //! out, `epoch` is a moment, and `to_char`, `to_timestamp` and `to_date` take the formats of Postgres ([`pattern`](super::pattern)). A text that is no moment is left
 //! to the engine, which says so.
@@ -13,15 +14,20 @@ use datafusion::{
     common::{DFSchema, Result, ScalarValue, config::ConfigOptions, tree_node::Transformed},
     functions::datetime::to_local_time,
     logical_expr::{
-        BinaryExpr, Cast, Expr, ExprSchemable, Operator, expr::ScalarFunction, expr_rewriter::FunctionRewrite, lit,
+        BinaryExpr, Cast, Expr, ExprSchemable, Operator,
+        expr::{Case, ScalarFunction},
+        expr_rewriter::FunctionRewrite,
+        lit,
+        planner::{ExprPlanner, PlannerResult, RawBinaryExpr},
     },
+    sql::sqlparser::ast::BinaryOperator,
 };
 use jiff::tz::TimeZone;
 
 use super::{
     clock,
     error::refused,
-    moment::{Written, micros, place, shown_in, written},
+    moment::{Written, day, micros, place, shown_in, written},
     pattern, reads,
     trunc::is_utc,
 };
@@ -86,6 +92,56 @@ impl Instants {
         Ok(Some(clock::at_zone(clocked.clone(), &self.zone).unwrap_or_else(cast)))
     }
 
+    /// What stands beside an instant of type `kind`, or beside what clocks show, as one of them, where it is not of that type already. What
+    /// becomes one is an instant in UTC, too: of a day and an instant the engine would make what clocks show.
+    pub(super) fn settled(
+        &self,
+        side: &Expr,
+        kind: &DataType,
+        becomes: bool,
+        schema: &DFSchema,
+    ) -> Result<Option<Expr>> {
+        if is_clock(kind) {
+            return Ok(shown(side, kind));
+        }
+        if let Some(instant) = self.beside(side, kind, schema)? {
+            return Ok(Some(instant));
+        }
+        let has_no_zone = || {
+            let kind = side.get_type(schema);
+            matches!(kind, Ok(DataType::Timestamp(_, None) | DataType::Date32 | DataType::Date64))
+        };
+        let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        Ok((becomes && has_no_zone()).then(|| Expr::Cast(Cast::new(Box::new(side.clone()), utc))))
+    }
+
+    /// The same of all that stands beside each other; whether something had to be done.
+    fn settle(&self, sides: Vec<&mut Expr>, becomes: bool, schema: &DFSchema) -> Result<bool> {
+        let of = |is_it: fn(&DataType) -> bool| sides.iter().find_map(|side| side.get_type(schema).ok().filter(is_it));
+        let Some(kind) = of(is_instant).or_else(|| of(is_clock)) else { return Ok(false) };
+        let mut changed = false;
+        for side in sides {
+            if let Some(instant) = self.settled(side, &kind, becomes, schema)? {
+                (*side, changed) = (instant, true);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// The same of a `CASE`: what it compares, and what it gives.
+    fn branches(&self, of: &mut Case, schema: &DFSchema) -> Result<bool> {
+        let (mut compared, mut given): (Vec<&mut Expr>, Vec<&mut Expr>) = (Vec::new(), Vec::new());
+        for (when, then) in &mut of.when_then_expr {
+            compared.push(when);
+            given.push(then);
+        }
+        given.extend(of.else_expr.as_deref_mut());
+        let Some(base) = of.expr.as_deref_mut() else { return self.settle(given, true, schema) };
+        compared.push(base);
+        let is_compared = self.settle(compared, false, schema)?;
+        Ok(self.settle(given, true, schema)? || is_compared)
+    }
+
     /// A moment as a constant of a type.
     fn instant(&self, moment: Written, kind: &DataType) -> Option<Expr> {
         let micros = moment.micros(|clock| Some(shown_in(clock, self.place.as_ref()?)?.as_microsecond()))?;
@@ -120,6 +176,32 @@ impl Instants {
         if *zone == self.zone { self.instant(clock, kind) } else { None }
     }
 }
+
+/// A text that a time is taken from, or that is taken from one, is such a time as well. The engine would not know what it is.
+impl ExprPlanner for Instants {
+    fn plan_binary_op(&self, mut of: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let (time, text) = match (text_of(&of.left), text_of(&of.right)) {
+            (None, Some(_)) if of.op == BinaryOperator::Minus => (&of.left, &mut of.right),
+            (Some(_), None) if of.op == BinaryOperator::Minus => (&of.right, &mut of.left),
+            _ => return Ok(PlannerResult::Original(of)),
+        };
+        let read = match time.get_type(schema) {
+            Ok(kind @ DataType::Timestamp(..)) => self.settled(text, &kind, false, schema)?,
+            Ok(DataType::Date32) => text_of(text).and_then(day).map(lit),
+            _ => None,
+        };
+        if let Some(read) = read {
+            *text = read;
+        }
+        Ok(PlannerResult::Original(of))
+    }
+}
+
+/// The functions that give one of their arguments, which are all of one type. Of `nullif` only the first is.
+const CHOOSE: &[&str] = &["coalesce", "greatest", "least", "nullif", "nvl"];
+
+/// The window functions that give their third argument where there is no row.
+const SHIFT: &[&str] = &["lag", "lead"];
 
 /// The functions that make an instant of seconds since 1970.
 const COUNTED: &[&str] = &["to_timestamp", FROM_UNIXTIME];
@@ -177,14 +259,25 @@ impl FunctionRewrite for Instants {
     }
 
     fn rewrite(&self, mut expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
-        let sides: Vec<&mut Expr> = match &mut expr {
-            Expr::BinaryExpr(of) if is_comparison(of.op) => vec![&mut of.left, &mut of.right],
-            Expr::BinaryExpr(of) if of.op == Operator::Minus => {
-                let changed = self.between(of, schema)?;
-                return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
+        let changed = match &mut expr {
+            Expr::BinaryExpr(of) if is_comparison(of.op) => {
+                self.settle(vec![of.left.as_mut(), of.right.as_mut()], false, schema)?
             }
-            Expr::Between(of) => vec![&mut of.expr, &mut of.low, &mut of.high],
-            Expr::InList(of) => std::iter::once(of.expr.as_mut()).chain(&mut of.list).collect(),
+            Expr::BinaryExpr(of) if of.op == Operator::Minus => self.between(of, schema)?,
+            Expr::Between(of) => {
+                self.settle(vec![of.expr.as_mut(), of.low.as_mut(), of.high.as_mut()], false, schema)?
+            }
+            Expr::InList(of) => {
+                self.settle(std::iter::once(of.expr.as_mut()).chain(&mut of.list).collect(), false, schema)?
+            }
+            Expr::Case(of) => self.branches(of, schema)?,
+            Expr::ScalarFunction(call) if CHOOSE.contains(&call.func.name()) => {
+                self.settle(call.args.iter_mut().collect(), true, schema)?
+            }
+            Expr::WindowFunction(of) if SHIFT.contains(&of.fun.name()) => match of.params.args.as_mut_slice() {
+                [value, _, default] => self.settle(vec![value, default], true, schema)?,
+                _ => false,
+            },
             Expr::Cast(cast) => {
                 let read = self.written(cast).or_else(|| spelled_out(cast)).or_else(|| read_again(cast, schema));
                 let read = read.or_else(|| shown_there(cast, schema));
@@ -209,7 +302,7 @@ impl FunctionRewrite for Instants {
                         (*arg, changed) = (clock, true);
                     }
                 }
-                return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
+                changed
             }
             Expr::ScalarFunction(call) if call.func.name() == "to_char" => {
                 let Some(format) = call.args.get_mut(1) else { return Ok(Transformed::no(expr)) };
@@ -223,29 +316,20 @@ impl FunctionRewrite for Instants {
                 };
             }
             Expr::ScalarFunction(call) if call.args.len() == 1 && COUNTED.contains(&call.func.name()) => {
-                let changed = counted(call, schema);
-                return Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) });
+                counted(call, schema)
             }
             Expr::ScalarFunction(call) if reads::NAMES.contains(&call.func.name()) => {
                 let read = reads::instead(call, &self.zone)?;
                 return Ok(read.map_or(Transformed::no(expr), Transformed::yes));
             }
-            _ => return Ok(Transformed::no(expr)),
+            _ => false,
         };
-        let instant = sides
-            .iter()
-            .find_map(|side| side.get_type(schema).ok().filter(|kind| matches!(kind, DataType::Timestamp(_, Some(_)))));
-        let clock = || sides.iter().find_map(|side| side.get_type(schema).ok().filter(is_clock));
-        let Some(kind) = instant.or_else(clock) else { return Ok(Transformed::no(expr)) };
-        let mut changed = false;
-        for side in sides {
-            let read = if is_clock(&kind) { shown(side, &kind) } else { self.beside(side, &kind, schema)? };
-            if let Some(instant) = read {
-                (*side, changed) = (instant, true);
-            }
-        }
         Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
     }
+}
+
+const fn is_instant(kind: &DataType) -> bool {
+    matches!(kind, DataType::Timestamp(_, Some(_)))
 }
 
 const fn is_clock(kind: &DataType) -> bool {
@@ -284,16 +368,20 @@ fn is_epoch(text: &str) -> bool {
 
 /// A cast to a time of a text without seconds, or of a name, as the engine wants it written.
 fn spelled_out(cast: &Cast) -> Option<Expr> {
-    let text = text_of(&cast.expr).filter(|_| matches!(cast.field.data_type(), DataType::Timestamp(..)))?.trim();
-    let whole = if is_epoch(text) {
-        EPOCH.to_owned()
-    } else {
-        let (minutes, rest) = text.split_at_checked("2026-11-01 00:00".len())?;
-        let colon = minutes.get(13..14) == Some(":") && !rest.starts_with(':');
-        moment(text).filter(|_| colon)?;
-        format!("{minutes}:00{rest}")
-    };
-    Some(Expr::Cast(Cast::new(Box::new(lit(whole)), cast.field.data_type().clone())))
+    let text = text_of(&cast.expr).filter(|_| matches!(cast.field.data_type(), DataType::Timestamp(..)))?;
+    Some(Expr::Cast(Cast::new(Box::new(lit(spelled(text)?)), cast.field.data_type().clone())))
+}
+
+/// A text without seconds, or a name, that the engine knows no time by, with these; nothing of others.
+pub(super) fn spelled(text: &str) -> Option<String> {
+    let text = text.trim();
+    if is_epoch(text) {
+        return Some(EPOCH.to_owned());
+    }
+    let (minutes, rest) = text.split_at_checked("2026-11-01 00:00".len())?;
+    let colon = minutes.get(13..14) == Some(":") && !rest.starts_with(':');
+    moment(text).filter(|_| colon)?;
+    Some(format!("{minutes}:00{rest}"))
 }
 
 #[cfg(test)]

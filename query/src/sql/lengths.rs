@@ -23,15 +23,16 @@ use datafusion::{
         cast as cast_to,
         expr_rewriter::FunctionRewrite,
         function::AccumulatorArgs,
+        lit,
         planner::{ExprPlanner, PlannerResult, RawBinaryExpr},
     },
     optimizer::analyzer::AnalyzerRule,
     sql::sqlparser::ast::BinaryOperator,
 };
 
-use super::error::refused;
+use super::{error::refused, interval::in_units};
 
-const SPAN: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
+pub(super) const SPAN: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 /// In nanoseconds: 2³¹ months and as many days are less than 10²⁵.
 const LENGTH: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0);
 const DAY_NANOS: i128 = 86_400_000_000_000;
@@ -42,25 +43,39 @@ pub(super) fn length_of(span: IntervalMonthDayNano) -> i128 {
     days * DAY_NANOS + i128::from(span.nanoseconds)
 }
 
-/// Takes a quoted constant that is compared with an interval, or with what is between two instants, for an interval.
+/// Takes a quoted constant that is compared with an interval, or with what is between two instants, for an interval; and so one that is added
+/// to these or to a time, or taken from an interval.
 #[derive(Debug)]
 pub(super) struct Quoted;
 
 impl ExprPlanner for Quoted {
     fn plan_binary_op(&self, mut of: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
-        if matches!(of.op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
-            let is_text = |expr: &Expr| matches!(expr, Expr::Literal(text, _) if text.data_type().is_string());
-            let is_long =
-                |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Interval(_) | DataType::Duration(_)));
-            if is_text(&of.right) && is_long(&of.left) {
-                of.right = cast_to(of.right, SPAN);
-            } else if is_text(&of.left) && is_long(&of.right) {
-                of.left = cast_to(of.left, SPAN);
-            }
+        use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, Minus, NotEq, Plus};
+        if !matches!(of.op, Eq | NotEq | Lt | LtEq | Gt | GtEq | Plus | Minus) {
+            return Ok(PlannerResult::Original(of));
+        }
+        let is_text = |expr: &Expr| matches!(expr, Expr::Literal(text, _) if text.data_type().is_string());
+        let is_long = |expr: &Expr| match expr.get_type(schema) {
+            Ok(DataType::Interval(_) | DataType::Duration(_)) => true,
+            Ok(DataType::Timestamp(..)) => of.op == Plus,
+            _ => false,
+        };
+        if is_text(&of.right) && is_long(&of.left) {
+            of.right = span(of.right);
+        } else if is_text(&of.left) && is_long(&of.right) {
+            of.left = span(of.left);
         }
         Ok(PlannerResult::Original(of))
     }
+}
+
+/// A quoted constant as an interval.
+fn span(text: Expr) -> Expr {
+    let units = match &text {
+        Expr::Literal(text, _) => text.try_as_str().flatten().and_then(in_units),
+        _ => None,
+    };
+    cast_to(units.map_or(text, lit), SPAN)
 }
 
 /// Puts the length in the place of an interval where it is compared, once types are settled; and in windows before that, since the

@@ -23,8 +23,9 @@ use futures::stream;
 use jiff::{SignedDuration, Span, Timestamp, tz::TimeZone};
 
 use super::{
-    lengths::length_of,
-    moment::{place, shown_in},
+    interval::in_units,
+    lengths::{SPAN, length_of},
+    moment::{clock, instant, place, shown_in},
 };
 
 /// `generate_series`.
@@ -53,6 +54,11 @@ impl TableFunctionImpl for Series {
         let kinds: Vec<DataType> = kinds.collect();
         let own = args.session().config_options().execution.time_zone.as_deref().unwrap_or("UTC");
         if let Some(zone) = zone_of(&kinds, own) {
+            if let Some(Expr::Literal(step, _)) = given.get_mut(2)
+                && let Some(text) = step.try_as_str().flatten()
+            {
+                *step = ScalarValue::from(in_units(text).unwrap_or_else(|| text.to_owned())).cast_to(&SPAN)?;
+            }
             if let [_, _, Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(step)), _)] = given.as_slice()
                 && length_of(*step) == 0
             {
@@ -60,12 +66,20 @@ impl TableFunctionImpl for Series {
             }
             // Clocks without a zone go on as those of UTC do.
             let place = zone.as_deref().map_or(Some(TimeZone::UTC), place);
-            let kind = DataType::Timestamp(TimeUnit::Nanosecond, zone);
+            let kind = DataType::Timestamp(TimeUnit::Nanosecond, zone.clone());
             for arg in given.iter_mut().take(2) {
-                if let Expr::Literal(value, _) = arg
-                    && matches!(value.data_type(), DataType::Timestamp(..) | DataType::Date32)
-                {
-                    *value = begun(value, place.as_ref()).unwrap_or_else(|| value.clone()).cast_to(&kind)?;
+                let Expr::Literal(value, _) = arg else { continue };
+                let time = match value.data_type() {
+                    DataType::Timestamp(..) | DataType::Date32 => {
+                        begun(value, place.as_ref()).or_else(|| Some(value.clone()))
+                    }
+                    _ => value.try_as_str().flatten().and_then(|text| match &zone {
+                        Some(zone) => instant(text, zone),
+                        None => clock(text),
+                    }),
+                };
+                if let Some(time) = time {
+                    *value = time.cast_to(&kind)?;
                 }
             }
             if let Some(days) = place.and_then(|place| Days::of(&given, place)) {

@@ -35,6 +35,7 @@ use datafusion::{
 use schemas::policy::Tenants;
 
 use super::{
+    beside::Beside,
     clock::Shifts,
     encode, exact, functions as allowed,
     implied::Implied,
@@ -90,7 +91,8 @@ pub(crate) fn open(
     }
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
-    let [checked, settled] = exact::rules();
+    let zone = reading.and_then(|reading| reading.zone.clone());
+    let instants = Arc::new(Instants::of(zone.clone(), reading.is_some()));
     let mut state = SessionStateBuilder::new()
         .with_config(config(tenants, reading))
         .with_runtime_env(Arc::clone(runtime))
@@ -99,16 +101,16 @@ pub(crate) fn open(
         .with_aggregate_functions(allowed::aggregate())
         .with_window_functions(allowed::window())
         .with_table_function_list(vec![series::series()])
-        .with_expr_planners(planners())
-        .with_analyzer_rule(checked)
-        .with_analyzer_rule(settled)
-        .with_analyzer_rule(Arc::new(lengths::Ordered))
+        .with_expr_planners(planners(&instants))
         .with_optimizer_rules(optimizers(rollups))
         .build();
-    state.register_function_rewrite(Arc::new(exact::Compared))?;
+    for rule in exact::rules() {
+        state.add_analyzer_rule(rule);
+    }
+    state.add_analyzer_rule(Arc::new(lengths::Ordered));
+    state.register_function_rewrite(Arc::new(Beside))?;
     state.register_function_rewrite(Arc::new(whole::Places))?;
-    let zone = reading.and_then(|reading| reading.zone.clone());
-    state.register_function_rewrite(Arc::new(Instants::of(zone.clone(), reading.is_some())))?;
+    state.register_function_rewrite(instants)?;
     if reading.is_some() {
         state.register_function_rewrite(Arc::new(InText::of(zone.clone())))?;
     }
@@ -173,8 +175,10 @@ fn optimizers(rollups: bool) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 }
 
 /// How operators become functions. Arrays, maps and structs have no planner and so cannot be written.
-fn planners() -> Vec<Arc<dyn ExprPlanner>> {
+fn planners(instants: &Arc<Instants>) -> Vec<Arc<dyn ExprPlanner>> {
+    let instants = Arc::clone(instants);
     vec![
+        instants,
         Arc::new(Concat),
         Arc::new(Scale),
         Arc::new(Divide),

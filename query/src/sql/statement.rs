@@ -322,9 +322,13 @@ impl VisitorMut for Written {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<String> {
-        if let ast::TableFactor::Table { name, args: Some(_), alias, .. } = factor
+        if let ast::TableFactor::Table { name, args: Some(args), alias, .. } = factor
             && check::is_series(name)
         {
+            ast::visit_expressions_mut(args, |expr| {
+                standard::in_seconds(expr);
+                ControlFlow::<String>::Continue(())
+            })?;
             let own = Ident::new(check::SERIES);
             *name = ast::ObjectName(vec![ast::ObjectNamePart::Identifier(own.clone())]);
             let alias =

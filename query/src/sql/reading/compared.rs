@@ -1,10 +1,13 @@
-//! Comparisons with each element of an array, other than for being one of them: `x >= ANY($1)`, `x < ALL($1)`, `x LIKE ANY($1)`.
+//! Comparisons with each element of an array, other than for being one of them: `x >= ANY($1)`, `x < ALL($1)`, `x LIKE ANY($1)`,
+//! `x LIKE ALL($1)`, whose `ALL($1)` is parsed as a call.
 //!
 //! They are written out, one comparison an element. So they may be few, and of what is short and has none of them in it.
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Value, visit_expressions};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Value, visit_expressions,
+};
 
 use crate::sql::statement::joined;
 
@@ -26,6 +29,31 @@ pub(super) fn parts(expr: &mut Expr) -> Option<(&mut Expr, &mut Expr, bool)> {
         Expr::Like { any: true, expr, pattern, .. } | Expr::ILike { any: true, expr, pattern, .. } => {
             Some((expr.as_mut(), pattern.as_mut(), false))
         }
+        Expr::Like { expr, pattern, .. } | Expr::ILike { expr, pattern, .. } => {
+            let (array, is_all) = called(pattern)?;
+            Some((expr.as_mut(), array, is_all))
+        }
+        _ => None,
+    }
+}
+
+/// What a pattern is compared with that is parsed as a call: an array, and whether it is all of it.
+fn called(pattern: &mut Expr) -> Option<(&mut Expr, bool)> {
+    let is_all = is_all(pattern)?;
+    let Expr::Function(function) = pattern else { return None };
+    let FunctionArguments::List(list) = &mut function.args else { return None };
+    match list.args.as_mut_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] => Some((array, is_all)),
+        _ => None,
+    }
+}
+
+/// Whether a call is of `ALL`, and not of `SOME`; nothing of others.
+fn is_all(pattern: &Expr) -> Option<bool> {
+    let Expr::Function(function) = pattern else { return None };
+    match function.name.to_string().to_lowercase().as_str() {
+        "all" => Some(true),
+        "some" => Some(false),
         _ => None,
     }
 }
@@ -37,6 +65,7 @@ pub(super) fn is_plain(left: &Expr) -> bool {
             ControlFlow::Break(())
         }
         Expr::Like { any: true, .. } | Expr::ILike { any: true, .. } => ControlFlow::Break(()),
+        Expr::Like { pattern, .. } | Expr::ILike { pattern, .. } if is_all(pattern).is_some() => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     });
     within.is_continue() && left.to_string().len() <= MAX_LEFT

@@ -22,10 +22,12 @@ pub(super) fn fitted(parameter: &Expr, list: Vec<Expr>) -> Vec<Expr> {
 
 /// Whether a type says how long its values are, or how many digits they have.
 fn has_length(kind: &DataType) -> bool {
-    kind.to_string().contains('(')
+    matches!(kind, DataType::Char(None) | DataType::Character(None)) || kind.to_string().contains('(')
 }
 
 fn cast_each(list: Vec<Expr>, kind: &DataType) -> Vec<Expr> {
+    let kind = kind.to_string();
+    let kind = kind.strip_prefix("pg_catalog.").unwrap_or(&kind);
     list.into_iter().map(|element| written(&format!("CAST({element} AS {kind})"))).collect()
 }
 

@@ -48,19 +48,10 @@ pub(super) fn parameter(expr: &Expr) -> Option<&str> {
     }
 }
 
-/// Whether an expression is a parameter, whatever type was given to it.
-pub(super) fn is_parameter(expr: &Expr) -> bool {
-    match expr {
-        Expr::Value(value) => matches!(value.value, Value::Placeholder(_)),
-        Expr::Cast { expr, .. } | Expr::Nested(expr) => is_parameter(expr),
-        _ => false,
-    }
-}
-
 /// Whether an expression is a parameter that is cast to an array.
 pub(super) fn is_array(expr: &Expr) -> bool {
     match expr {
-        Expr::Cast { expr, data_type: DataType::Array(_), .. } => is_parameter(expr),
+        Expr::Cast { expr, data_type: DataType::Array(_), .. } => parameter(expr).is_some(),
         Expr::Nested(expr) => is_array(expr),
         _ => false,
     }

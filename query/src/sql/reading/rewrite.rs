@@ -18,7 +18,7 @@ use datafusion::sql::sqlparser::{
 
 use super::{
     Reading, catalog, compared, elements, introspection, names,
-    parameters::{alone, bare, is_array, is_parameter, is_span, keeping, parameter, place, sql_name},
+    parameters::{alone, bare, is_array, is_span, keeping, parameter, place, sql_name},
     paths,
 };
 use crate::reports::quoted;
@@ -131,10 +131,10 @@ impl VisitorMut for Rewrite<'_> {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
         match expr {
-            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } if is_parameter(right) => {
+            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } if parameter(right).is_some() => {
                 *expr = within(taken(left), self.listed(right), false);
             }
-            Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } if is_parameter(right) => {
+            Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } if parameter(right).is_some() => {
                 *expr = within(taken(left), self.listed(right), true);
             }
             Expr::InSubquery { expr: of, subquery, negated } if paths::is_search_path(subquery) => {
@@ -250,7 +250,7 @@ impl Rewrite<'_> {
             return ControlFlow::Continue(());
         }
         let parameter = parameter(array).map(str::to_owned);
-        let elements = if is_parameter(array) {
+        let elements = if parameter.is_some() {
             self.listed(array)
         } else {
             let Some(elements) = elements::listed(array, self.of_catalog) else { return ControlFlow::Continue(()) };
@@ -316,23 +316,26 @@ impl Rewrite<'_> {
     /// A cast to a type that only catalogs have.
     fn cast(&self, expr: &mut Expr) {
         let Expr::Cast { expr: inner, data_type, .. } = expr else { return };
-        if matches!(data_type, DataType::Array(_)) && is_parameter(inner) {
+        if matches!(data_type, DataType::Array(_))
+            && let Some(name) = parameter(inner)
+        {
             // Where it is compared with, or asked whether it is NULL, it is not any more: all else is refused before a value comes, too.
-            let refused = parameter(inner).filter(|_| !self.of_catalog).map(alone);
-            *expr = refused.map_or_else(|| taken(inner), |name| Expr::Value(Value::Placeholder(name).into()));
+            let refused = (!self.of_catalog).then(|| Expr::Value(Value::Placeholder(alone(name)).into()));
+            *expr = refused.unwrap_or_else(|| taken(inner));
             return;
         }
-        let name = match data_type {
-            DataType::Regclass => "regclass".to_owned(),
-            DataType::Custom(name, _) => {
+        let (name, length) = match data_type {
+            DataType::Regclass => ("regclass".to_owned(), String::new()),
+            DataType::Custom(name, length) => {
                 let name = name.to_string().to_lowercase().replace('"', "");
-                name.strip_prefix("pg_catalog.").map_or(name.clone(), str::to_owned)
+                let length = if length.is_empty() { String::new() } else { format!("({})", length.join(", ")) };
+                (name.strip_prefix("pg_catalog.").map_or(name.clone(), str::to_owned), length)
             }
             _ => return,
         };
         match name.as_str() {
             "regclass" => {
-                let parameter = is_parameter(inner).then(|| written(&format!("CAST({inner} AS VARCHAR)")));
+                let parameter = parameter(inner).map(|_| written(&format!("CAST({inner} AS VARCHAR)")));
                 *expr = written(&names::number_of(&parameter.unwrap_or_else(|| taken(inner))));
             }
             "oid" | "xid" | "cid" => *data_type = DataType::Integer(None),
@@ -340,7 +343,8 @@ impl Rewrite<'_> {
                 *data_type = DataType::Varchar(None);
             }
             known => {
-                let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(known);
+                let known = format!("{known}{length}");
+                let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&known);
                 if let Ok(parsed) = parsed.and_then(|mut parser| parser.parse_data_type()) {
                     *data_type = parsed;
                 }

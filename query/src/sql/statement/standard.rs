@@ -5,11 +5,12 @@ use std::{mem, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArguments, LimitClause,
-    Query, UnaryOperator, Value, ValueWithSpan, visit_expressions,
+    Query, TypedString, UnaryOperator, Value, ValueWithSpan, visit_expressions,
 };
 
 use super::MAX_OPERATORS;
 use crate::sql::{
+    instant,
     interval::in_units,
     reading::rewrite::{taken, written},
 };
@@ -145,6 +146,23 @@ pub(super) fn in_words(expr: &mut Expr) {
         && let Some(units) = in_units(text)
     {
         *text = units;
+    }
+}
+
+/// `timestamp '2026-11-01 10:00'` → `timestamp '2026-11-01 10:00:00'`, where that is read before anything else is.
+pub(super) fn in_seconds(expr: &mut Expr) {
+    let value = match expr {
+        Expr::TypedString(TypedString { data_type: DataType::Timestamp(..), value, .. }) => value,
+        Expr::Cast { expr, data_type: DataType::Timestamp(..), .. } => match expr.as_mut() {
+            Expr::Value(value) => value,
+            _ => return,
+        },
+        _ => return,
+    };
+    if let Value::SingleQuotedString(text) = &mut value.value
+        && let Some(whole) = instant::spelled(text)
+    {
+        *text = whole;
     }
 }
 

@@ -71,7 +71,10 @@ fn queries_pass_and_everything_else_does_not() {
     check("SELECT a::character varying(2) AS b FROM t", Ok("SELECT \"left\"(a::VARCHAR, 2) AS b FROM t"));
     check("SELECT varchar(3) 'abcdef' AS a", Ok("SELECT \"left\"(VARCHAR 'abcdef', 3) AS a"));
     check("SELECT a::text, b::varchar FROM t", Ok("SELECT a::TEXT AS \"a\", b::VARCHAR AS \"b\" FROM t"));
-    check("SELECT a::char(2) FROM t", Err("write varchar"));
+    check("SELECT a::char(2) FROM t", Ok("SELECT rtrim(\"left\"(a::VARCHAR, 2), ' ') AS \"a\" FROM t"));
+    check("SELECT a::bpchar AS b FROM t", Ok("SELECT rtrim(a::VARCHAR, ' ') AS b FROM t"));
+    check("SELECT char 'abc' AS a", Ok("SELECT rtrim(VARCHAR 'abc', ' ') AS a"));
+    check("SELECT a::nvarchar(2) FROM t", Err("write varchar"));
     check("SELECT a::numeric(5, -2) FROM t", Err("write round"));
     check("SELECT a FROM t FETCH FIRST 5 ROWS ONLY", Ok("SELECT a FROM t LIMIT 5"));
     check("SELECT a FROM t OFFSET 2 ROWS FETCH NEXT ROW ONLY", Ok("SELECT a FROM t LIMIT 1 OFFSET 2 ROWS"));

@@ -1,15 +1,18 @@
-//! Types as Postgres has them: `float` is of eight bytes, which the engine takes for four, and `varchar(8)` cuts what is longer, of which the
-//! engine would leave the length out; and `timestamp(0)` rounds. `char(8)`, which is filled up with spaces, is refused.
+//! Types as Postgres has them: `float` is of eight bytes, which the engine takes for four, and `varchar(8)` and `char(8)` cut what is longer,
+//! of which the engine would leave the length out; and `timestamp(0)` rounds. Spaces at the end of a `char(8)` mean nothing in Postgres, which
+//! fills it up with them to show it: here it has none.
 
-use datafusion::sql::sqlparser::ast::{CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, TypedString, Value};
+use datafusion::sql::sqlparser::ast::{
+    CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, ObjectNamePart, TypedString, Value,
+};
 
 use crate::sql::reading::rewrite::{call, taken};
 
 /// The most decimals of a second that a time has, as Postgres has it.
 const MICROS: u64 = 6;
 
-/// `x::float` → `x::double precision`; `x::varchar(8)` → `left(x::varchar, 8)`, `x::timestamp(0)` → `timestamp(x::timestamp(6), 0)`, and so
-/// a constant of that type.
+/// `x::float` → `x::double precision`; `x::varchar(8)` → `left(x::varchar, 8)`, `x::char(8)` → `rtrim(left(x::varchar, 8), ' ')`,
+/// `x::timestamp(0)` → `timestamp(x::timestamp(6), 0)`, and so a constant of that type.
 pub(super) fn meant(expr: &mut Expr) {
     if let Expr::Cast { data_type, .. } | Expr::TypedString(TypedString { data_type, .. }) = expr
         && let DataType::Float(digits) = data_type
@@ -19,6 +22,7 @@ pub(super) fn meant(expr: &mut Expr) {
             _ => DataType::DoublePrecision,
         };
     }
+    let is_constant = matches!(expr, Expr::TypedString(_));
     let (Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, data_type, .. }
     | Expr::TypedString(TypedString { data_type, .. })) = expr
     else {
@@ -30,24 +34,48 @@ pub(super) fn meant(expr: &mut Expr) {
         *expr = call("\"timestamp\"", [time, Expr::Value(left.into())]);
         return;
     }
-    let length = match data_type {
-        DataType::Char(None) | DataType::Character(None) => 1,
-        DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => {
-            match length {
-                Some(CharacterLength::IntegerLength { length, .. }) => *length,
-                Some(CharacterLength::Max) | None => return,
-            }
-        }
-        _ => return,
-    };
+    let Some((length, is_padded)) = of_text(data_type, is_constant) else { return };
+    if length.is_none() && !is_padded {
+        return;
+    }
     *data_type = DataType::Varchar(None);
-    let (text, length) = (taken(expr), Value::Number(length.to_string(), false));
-    *expr = call("\"left\"", [text, Expr::Value(length.into())]);
+    if let Some(length) = length {
+        *expr = call("\"left\"", [taken(expr), Expr::Value(Value::Number(length, false).into())]);
+    }
+    if is_padded {
+        *expr = call("rtrim", [taken(expr), Expr::Value(Value::SingleQuotedString(" ".to_owned()).into())]);
+    }
+}
+
+/// How many letters a value of a type of text has, as far as the type says, and whether it is filled up with spaces. A constant `char '…'` is as
+/// long as it is.
+fn of_text(kind: &DataType, is_constant: bool) -> Option<(Option<String>, bool)> {
+    Some(match kind {
+        DataType::Char(None) | DataType::Character(None) => ((!is_constant).then(|| "1".to_owned()), true),
+        DataType::Char(length) | DataType::Character(length) => (letters(*length), true),
+        DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => {
+            (letters(*length), false)
+        }
+        // That of `char(8)` by the name that Postgres has for it.
+        DataType::Custom(name, length) => {
+            let last = name.0.last().and_then(ObjectNamePart::as_ident);
+            last.filter(|name| name.value.eq_ignore_ascii_case("bpchar"))?;
+            (length.first().filter(|length| length.bytes().all(|digit| digit.is_ascii_digit())).cloned(), true)
+        }
+        _ => return None,
+    })
+}
+
+fn letters(length: Option<CharacterLength>) -> Option<String> {
+    match length {
+        Some(CharacterLength::IntegerLength { length, .. }) => Some(length.to_string()),
+        Some(CharacterLength::Max) | None => None,
+    }
 }
 
 /// Whether a type has a length that would be left out.
 pub(super) const fn is_cut(kind: &DataType) -> bool {
-    matches!(kind, DataType::Char(Some(_)) | DataType::Character(Some(_)) | DataType::Nvarchar(Some(_)))
+    matches!(kind, DataType::Nvarchar(Some(_)))
 }
 
 /// Whether it is a decimal whose last digit is one of tens or more.

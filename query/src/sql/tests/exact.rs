@@ -39,6 +39,13 @@ async fn integers_are_exact_or_an_error() {
     check(&format!("SELECT {MAX} * 2 AS a"), Err("verflow")).await;
     check("SELECT -x AS a FROM (VALUES (-9223372036854775808)) t(x)", Err("verflow")).await;
     check("SELECT -x AS a FROM (VALUES (5), (NULL)) t(x)", Ok(json!([{"a": -5}, {"a": null}]))).await;
+    for small in ["smallint", "int"] {
+        check(&format!("SELECT a FROM (VALUES (-1::{small}, 'a')) v(a, b)"), Ok(json!([{"a": -1}]))).await;
+        check(&format!("SELECT a FROM (VALUES (1::{small}), (-1::{small})) v(a)"), Ok(json!([{"a": 1}, {"a": -1}])))
+            .await;
+    }
+    check("SELECT -a AS a FROM (VALUES (1::int + 1::int), (NULL)) v(a)", Ok(json!([{"a": -2}, {"a": null}]))).await;
+    check("SELECT a FROM (VALUES (2147483647::int + 1::int)) v(a)", Err("2147483648")).await;
     check("SELECT row_number() OVER () - 5 AS a", Ok(json!([{"a": -4}]))).await;
     check("SELECT 9223372036854775808 + 1 AS a", Err("9223372036854775808")).await;
     check("SELECT sum(output_tokens * 9000000000000000) AS a FROM usage", Err("17910000000000000000")).await;

@@ -73,6 +73,34 @@ async fn what_is_rounded_is_compared_as_it_is_rounded() {
     assert!(error.is_err(), "{error:?}");
 }
 
+/// 2²⁴ + 1 is none of the floats of four bytes. The answers are those of Postgres.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_beside_a_number_of_another_type_has_eight_bytes() {
+    let world = World::new(&[charged("acme", 1, "alice", Some(1), 1)], 1).await;
+    const ROW: &str = "FROM (VALUES (16777217, 16777216::real, 0.1::real)) t(x, y, z)";
+    for (value, wanted) in [
+        ("x = y", json!(false)),
+        ("x::bigint <> y", json!(true)),
+        ("x > y AND y < x", json!(true)),
+        ("x BETWEEN y AND y", json!(false)),
+        ("y IN (x, 1)", json!(false)),
+        ("x IS DISTINCT FROM y", json!(true)),
+        ("CASE x WHEN y THEN 1 ELSE 0 END", json!(0)),
+        ("x - y", json!(1.0)),
+        ("y + 1", json!(16_777_217.0)),
+        ("x / 2::real", json!(8_388_608.5)),
+        ("z + 1", json!(1.100_000_001_490_116_1)),
+        ("z = 0.1", json!(false)),
+        ("z * 1.0 = z::float8", json!(true)),
+        ("z + z = 0.2::real", json!(true)),
+        ("9007199254740993 = 9007199254740992::float8", json!(true)),
+    ] {
+        check(&world, &format!("{value} AS v {ROW}"), wanted).await;
+    }
+    check(&world, "count(*) AS v FROM (VALUES (16777217)) t(x) JOIN (VALUES (16777216::real)) u(y) ON x = y", json!(0))
+        .await;
+}
+
 /// The answers are those of Postgres.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_percentile_between_two_numbers_is_exact() {

@@ -250,12 +250,75 @@ async fn days_begin_at_midnight_of_the_session_in_differences_too() {
         "timestamptz '2026-11-01' - date '2026-10-20' = interval '12 days 1 hour'",
         "timestamptz '2026-11-01' - max(time)::timestamp = interval '-31 hours'",
         "max(time) - max(time)::timestamp = interval '0 hours'",
+        "max(time) - '2026-11-01' = interval '1 day 7 hours'",
+        "max(time) - '2026-11-01 12:00' = interval '19 hours'",
+        "max(time) - '2026-11-02T05:00:00Z' = interval '1 hour'",
+        "'2026-11-03' - max(time) = interval '17 hours'",
+        "max(time)::timestamp - '2026-11-02 05:00' = interval '2 hours'",
+        "max(time)::date - '2026-11-01' = 1",
+        "max(time) + '1 day 02:00' = timestamptz '2026-11-03 09:00'",
+        "interval '1 day' - '01:00' = interval '23 hours'",
+        "'1 hour' + interval '1 day' > '1 day'",
     ] {
         let got = asked(&world, Some("Europe/Berlin"), &format!("SELECT {value} AS v FROM usage")).await;
         assert_eq!(got, Ok(json!({"v": true})), "{value}");
     }
     let utc = "SELECT max(time) - max(time)::date = interval '6 hours' AS v FROM usage";
     assert_eq!(asked(&world, None, utc).await, Ok(json!({"v": true})));
+}
+
+/// The last call was on 2 November at 07:00 in Berlin, which is an hour ahead of UTC since 25 October, and two before that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_an_instant_is_of_the_zone_of_the_session() {
+    const DAY: &str = "(VALUES (timestamptz '2026-10-01 12:00Z', NULL::timestamptz)) t(time, never)";
+    let world = world(5).await;
+    for (value, in_berlin, in_utc) in [
+        ("greatest(time, '2026-11-01 12:00')", "2026-11-01T11:00:00", "2026-11-01T12:00:00"),
+        ("least('2026-09-01 12:00', time, '2026-09-02')", "2026-09-01T10:00:00", "2026-09-01T12:00:00"),
+        ("greatest(time, date '2026-11-01')", "2026-10-31T23:00:00", "2026-11-01T00:00:00"),
+        ("greatest(timestamp '2026-11-01 12:00', time)", "2026-11-01T11:00:00", "2026-11-01T12:00:00"),
+        ("coalesce(never, '2026-11-01 12:00')", "2026-11-01T11:00:00", "2026-11-01T12:00:00"),
+        ("coalesce(never, '2026-11-01T12:00:00Z')", "2026-11-01T12:00:00", "2026-11-01T12:00:00"),
+        ("coalesce(never, date '2026-11-01')", "2026-10-31T23:00:00", "2026-11-01T00:00:00"),
+        ("CASE WHEN never IS NULL THEN '2026-09-01 12:00' ELSE time END", "2026-09-01T10:00:00", "2026-09-01T12:00:00"),
+        ("CASE WHEN never IS NULL THEN date '2026-11-01' ELSE time END", "2026-10-31T23:00:00", "2026-11-01T00:00:00"),
+        ("lag(time, 1, '2026-11-01 12:00') OVER ()", "2026-11-01T11:00:00", "2026-11-01T12:00:00"),
+        ("lead(time, 1, date '2026-11-01') OVER ()", "2026-10-31T23:00:00", "2026-11-01T00:00:00"),
+    ] {
+        for (zone, wanted) in [(Some("Europe/Berlin"), in_berlin), (None, in_utc)] {
+            let got = asked(&world, zone, &format!("SELECT {value} AS v FROM {DAY}")).await;
+            assert_eq!(got, Ok(json!({"v": format!("{wanted}.000000Z")})), "{value} in {zone:?}");
+        }
+    }
+    for (value, wanted) in [
+        ("nullif(time, '2026-10-01 14:00') IS NULL", json!(true)),
+        ("CASE time WHEN '2026-10-01 14:00' THEN 1 ELSE 0 END", json!(1)),
+        ("coalesce(never::timestamp, '2026-11-01 12:00') = timestamp '2026-11-01 12:00'", json!(true)),
+        ("coalesce(never::date, '2026-11-01') = date '2026-11-01'", json!(true)),
+        ("coalesce(NULL::interval, '1 day') = interval '1 day'", json!(true)),
+        ("date_trunc('day', coalesce(never, '2026-11-01')) = '2026-11-01'", json!(true)),
+    ] {
+        let got = asked(&world, Some("Europe/Berlin"), &format!("SELECT {value} AS v FROM {DAY}")).await;
+        assert_eq!(got, Ok(json!({ "v": wanted })), "{value}");
+    }
+    for (other, in_berlin, in_utc) in [
+        ("'2026-11-03 12:00'", "2026-11-03T11:00:00", "2026-11-03T12:00:00"),
+        ("date '2026-11-03'", "2026-11-02T23:00:00", "2026-11-03T00:00:00"),
+        ("timestamp '2026-11-03 12:00'", "2026-11-03T11:00:00", "2026-11-03T12:00:00"),
+        ("timestamptz '2026-11-03 12:00Z'", "2026-11-03T12:00:00", "2026-11-03T12:00:00"),
+    ] {
+        for union in [
+            format!("SELECT time FROM usage UNION ALL SELECT {other}"),
+            format!("SELECT {other} AS time UNION SELECT time FROM usage"),
+            format!("SELECT time FROM usage UNION SELECT {other} UNION ALL SELECT time FROM usage"),
+        ] {
+            for (zone, wanted) in [(Some("Europe/Berlin"), in_berlin), (None, in_utc)] {
+                let latest = format!("SELECT max(time) AS v FROM ({union}) u WHERE time >= '2026-11-01'");
+                let got = asked(&world, zone, &latest).await;
+                assert_eq!(got, Ok(json!({"v": format!("{wanted}.000000Z")})), "{union} in {zone:?}");
+            }
+        }
+    }
 }
 
 /// Midnight in New York is at 04:00 in UTC that day.
