@@ -6,7 +6,7 @@
 -- column now_usd [USD]: What they cost by what is known now; NULL if none of it has a price, as beside it.
 -- column change_usd [USD]: What came since: late usage and corrections.
 -- column unpriced_quantity [tokens or units]: What has no price, by what is known now.
--- chart: bars month change_usd
+-- chart: bars change_usd|now_usd month tenant
 SELECT to_char(time, '%Y-%m') AS month, tenant, CASE WHEN count(*) FILTER (WHERE recorded_at < $as_of) = 0 THEN 0 ELSE known_sum(cost_usd WHERE recorded_at < $as_of) END AS then_usd,
     known_sum(cost_usd) AS now_usd, CASE WHEN count(*) FILTER (WHERE recorded_at >= $as_of) = 0 THEN 0 ELSE known_sum(cost_usd WHERE recorded_at >= $as_of) END AS change_usd,
     coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced_quantity

@@ -13,6 +13,6 @@
 -- column projected [the unit, a statistic]: What will be used at its end, at the pace so far; NULL if it never ends.
 -- column exhausted_at: When nothing is left at the pace since the limit counts in the window, which without `backfill` is not before it came into force; NULL if that is not within the window. Where nothing is left already, when an alert first said so; NULL if none did.
 -- column window_end: The first instant after the window.
--- chart: bars instance used_share
+-- chart: bars used_share limit_name instance
 SELECT tenant, limit_name, instance, unit, amount, settled, held, remaining, used_share, elapsed_share, projected, exhausted_at, window_end
 FROM budgets ORDER BY used_share DESC NULLS LAST, limit_name, instance

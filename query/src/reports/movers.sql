@@ -8,7 +8,7 @@
 -- column change_usd [USD]: The one less the other.
 -- column share [a statistic]: Of all cost.
 -- column unpriced_quantity [tokens or units]: What has no price, in both periods.
--- chart: bars by change_usd
+-- chart: bars change_usd by
 WITH spent AS (
     SELECT $by:select, known_sum(cost_usd WHERE time >= $from) AS now_usd, known_sum(cost_usd WHERE time < $from) AS then_usd,
         coalesce(sum(CASE WHEN time >= $from AND cost_usd IS NULL THEN quantity END), 0) AS now_unpriced,

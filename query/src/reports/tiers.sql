@@ -10,7 +10,7 @@
 -- column other_tier_usd [USD]: What that part would have cost in the other tier that has a price there.
 -- column available_usd [USD]: What would have been saved on it.
 -- column unknown_quantity [tokens or units]: What has no price in the other tier, or none at all.
--- chart: bars model available_usd
+-- chart: bars available_usd provider model service_tier region
 WITH other AS (
     SELECT * FROM other_prices WHERE token_class = charged_class AND service_tier = $tier
 ), inputs AS (
