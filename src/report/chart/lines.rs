@@ -99,10 +99,12 @@ fn path(points: &Points, places: &[(String, f64)], colour: &str, y: impl Fn(f64)
 /// Places and where they stand, lines with the greatest first, and how many are not drawn.
 fn sorted(column: &Column<'_>, points: &[(String, String, f64)]) -> (Vec<(String, f64)>, Vec<(String, Points)>, usize) {
     let places = placed(points);
-    let index: BTreeMap<&str, usize> = places.iter().enumerate().map(|(at, (name, _))| (name.as_str(), at)).collect();
     let mut found: BTreeMap<&str, Points> = BTreeMap::new();
-    for (place, name, value) in points {
-        if let Some(at) = index.get(place.as_str()) {
+    {
+        let index: BTreeMap<&str, usize> =
+            places.iter().enumerate().map(|(at, (name, _))| (name.as_str(), at)).collect();
+        for (place, name, value) in points {
+            let Some(at) = index.get(place.as_str()) else { continue };
             let sum = found.entry(name).or_default().entry(*at).or_default();
             // What is counted adds up where several rows are of one line and place; of a statistic the last one stands.
             *sum = if column.adds { *sum + value } else { *value };
