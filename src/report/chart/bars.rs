@@ -72,6 +72,6 @@ fn most(points: &[(String, Option<f64>)]) -> (Points<'_>, Points<'_>) {
     order.sort_by(|one, other| size(*other).total_cmp(&size(*one)));
     order.truncate(MOST);
     let (shown, others): (Vec<_>, Vec<_>) = points.iter().enumerate().partition(|(at, _)| order.contains(at));
-    let plain = |of: Vec<(usize, _)>| of.into_iter().map(|(_, point)| point).collect();
+    let plain = |of: Vec<(usize, _)>| of.into_iter().map(|(_, point)| point).collect::<Vec<_>>();
     (plain(shown), plain(others))
 }
