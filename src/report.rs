@@ -123,6 +123,13 @@ impl Args {
         let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
         named.chain(self.set.iter().cloned()).collect()
     }
+
+    /// What a page says of how it was asked for, beside its time.
+    fn told(&self) -> Vec<(String, String)> {
+        let as_of = self.as_of.iter().map(|at| ("as of".to_owned(), at.clone()));
+        let tenants = self.asking.tenant.iter().map(|tenant| ("tenant".to_owned(), tenant.clone()));
+        self.said().into_iter().chain(as_of).chain(tenants).collect()
+    }
 }
 
 fn answer(args: &Args, report: &Described, sql: &str, period: &Period) -> Result<(), Failure> {
@@ -137,7 +144,7 @@ fn answer(args: &Args, report: &Described, sql: &str, period: &Period) -> Result
             let through = answer["as_of"]["complete_through"].as_str().unwrap_or("(nothing yet)");
             format!("{}complete through {through}\n", rows::table(&answer, "")).into_bytes()
         }
-        Form::Html => page::page(report, period, &args.said(), &desk.json(sql)?).into_bytes(),
+        Form::Html => page::page(report, period, &args.told(), &desk.json(sql)?).into_bytes(),
     };
     desk.close()?;
     put(args.output.as_ref(), &bytes)

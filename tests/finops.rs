@@ -89,6 +89,9 @@ fn reports_are_the_same_from_the_service_and_without_it() {
             && !page.contains("http-equiv=\"refresh"),
         "{page}"
     );
+    let narrow = ["--tenant", "acme", "--as-of", "2099-01-01", "--format", "html"];
+    let page = house.command(&[&["report", "spend"][..], &narrow, &ALL_TIME].concat());
+    assert!(page.contains(", as of 2099-01-01, tenant acme<") && page.contains("[USD]"), "{page}");
     let list = house.command(&["report"]);
     assert!(list.lines().count() > 25 && list.contains("budgets"), "{list}");
     let told = house.command(&["report", "what-if", "--describe"]);

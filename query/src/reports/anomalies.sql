@@ -8,7 +8,7 @@
 -- column mean_usd [USD, a statistic]: The mean of those of the 28 days before that have a price; days without use cost nothing, and are of them.
 -- column score [a statistic]: How many standard deviations the day is from it; NULL if those days were all alike.
 -- column unpriced_quantity [tokens or units]: What of the day has no price, and so is in no sum.
--- chart: bars day cost_usd
+-- chart: bars cost_usd day by
 WITH daily AS (
     SELECT date_trunc('day', time AT TIME ZONE $zone) AS day, $by:select, known_sum(cost_usd) AS cost_usd,
         coalesce(sum(quantity) FILTER (WHERE cost_usd IS NULL), 0) AS unpriced_quantity

@@ -9,7 +9,7 @@
 -- column premium_usd [USD]: What writes cost more than plain input; NULL if nobody knows of any.
 -- column net_usd [USD]: The one less the other; NULL if nobody knows of any.
 -- column unknown_tokens [tokens]: Reads and writes whose plain price is not known.
--- chart: bars model net_usd
+-- chart: bars net_usd tenant provider model
 SELECT tenant, provider, model,
     CAST(sum(read_tokens) AS DOUBLE) / nullif(sum(input_tokens + read_tokens + write_tokens), 0) AS hit_share,
     sum(read_tokens) AS read_tokens,

@@ -15,7 +15,7 @@
 -- column covered_usd [USD, a statistic where more was used]: What of that it covers: all of it, or, where more was used than is committed, that share.
 -- column saved_usd [USD]: That less what was paid; less than none if on demand would have been cheaper.
 -- column unpriced_quantity [tokens or units]: What was used and has no price.
--- chart: bars commitment_id utilisation
+-- chart: bars utilisation commitment_id
 SELECT commitment_id, tenant, provider, model, unit, committed, used, unused, utilisation, paid_usd, usd_per_unit, on_demand_usd, covered_usd,
     covered_usd - paid_usd AS saved_usd, unpriced_quantity
 FROM commitment_use WHERE kind = 'provisioned' AND starts < $to AND (ends IS NULL OR ends > $from) ORDER BY commitment_id

@@ -10,7 +10,7 @@
 -- column change_usd [USD]: What it comes to.
 -- column unpriced_quantity [tokens or units]: What of either has no price.
 -- column of_closed_month: Whether the month of the calls was over.
--- chart: bars charge_month change_usd
+-- chart: bars change_usd charge_month tenant provider
 SELECT billing_period, charge_month, tenant, provider, count(DISTINCT corrects) AS attempts,
     CASE WHEN count(*) FILTER (WHERE entry = 'reversal') = 0 THEN 0 ELSE sum(cost_usd) FILTER (WHERE entry = 'reversal') END AS taken_back_usd,
     CASE WHEN count(*) FILTER (WHERE entry = 'correction') = 0 THEN 0 ELSE sum(cost_usd) FILTER (WHERE entry = 'correction') END AS charged_anew_usd,

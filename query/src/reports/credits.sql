@@ -11,8 +11,9 @@
 -- column paid_usd [USD]: What was paid for it.
 -- column drawn [the unit]: What is drawn; NULL where it is in dollars and none of the use has a price.
 -- column remaining [the unit]: What is left of it.
+-- column remaining_share [a statistic]: That by what was bought; NULL if that is none.
 -- column unpriced_quantity [tokens or units]: What it is good for and has no price.
--- chart: bars commitment_id remaining
+-- chart: bars remaining_share commitment_id
 SELECT commitment_id, tenant, provider, model, starts, ends, unit, quantity AS bought, cost_usd AS paid_usd, drawn, quantity - drawn AS remaining,
-    unpriced_quantity
+    CAST(quantity - drawn AS DOUBLE) / nullif(CAST(quantity AS DOUBLE), 0) AS remaining_share, unpriced_quantity
 FROM credit_draws ORDER BY starts, commitment_id

@@ -8,7 +8,7 @@
 -- column savings_rate [a statistic]: Saved of list.
 -- column unlisted_usd [USD]: What cost something for which the built-in book has no price, and so is in none of these; NULL if there is none.
 -- column unpriced_quantity [tokens or units]: What has no price, and so is in no sum.
--- chart: bars model saved_usd
+-- chart: bars saved_usd|cost_usd provider model
 WITH priced AS (
     SELECT provider, model, known_sum(list_cost_usd) AS list_usd, known_sum(cost_usd WHERE list_cost_usd IS NOT NULL) AS paid_usd,
         known_sum(cost_usd WHERE list_cost_usd IS NULL) AS unlisted_usd,

@@ -7,7 +7,7 @@
 -- column cost_usd [USD]: What they cost, with corrections; NULL if nobody knows of any.
 -- column unknown_attempts: Of how many nobody knows what they cost, or all of it.
 -- column share [a statistic]: Of all cost of the tenant.
--- chart: bars outcome cost_usd
+-- chart: bars cost_usd tenant kind outcome
 WITH sorted AS (
     SELECT a.time, a.tenant, a.outcome, a.requests, a.cost_usd, a.is_whole, CASE WHEN a.outcome = 'complete' THEN 'answered'
             WHEN a.attempt < max(a.attempt) OVER (PARTITION BY a.call_id) THEN 'retried' WHEN a.outcome IN ('client_gone', 'cut') THEN 'broken_off' ELSE 'failed' END AS kind

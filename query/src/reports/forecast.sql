@@ -8,7 +8,7 @@
 -- column low_usd [USD, a statistic]: 95 of 100 months end above this, if days are independent and alike.
 -- column high_usd [USD, a statistic]: 95 of 100 months end below this.
 -- column unpriced_quantity [tokens or units]: What has no price, and so is in no sum.
--- chart: bars by forecast_usd
+-- chart: bars forecast_usd by
 WITH daily AS (
     SELECT date_trunc('day', time AT TIME ZONE $zone) AS day, $by:select, known_sum(cost_usd) AS usd,
         coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced,

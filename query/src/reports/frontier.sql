@@ -9,7 +9,7 @@
 -- column tokens_per_s [a statistic]: Output tokens of streams by their time after the first byte.
 -- column usd_per_mtok [USD per million, a statistic]: Cost by all tokens, both with corrections.
 -- column unknown_attempts: Of how many nobody knows what they cost, or all of it.
--- chart: bars model usd_per_mtok
+-- chart: bars usd_per_mtok provider model
 SELECT provider, model, sum(requests) AS attempts, approx_percentile_cont(CAST(ttft_ms AS DOUBLE), 0.5) AS ttft_p50_ms,
     approx_percentile_cont(CAST(ttft_ms AS DOUBLE), 0.95) AS ttft_p95_ms, approx_percentile_cont(CAST(duration_ms AS DOUBLE), 0.5) AS duration_p50_ms,
     CAST(sum(CASE WHEN is_timed THEN output_tokens END) AS DOUBLE) * 1000 / sum(CASE WHEN is_timed THEN duration_ms - ttft_ms END) AS tokens_per_s,

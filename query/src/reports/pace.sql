@@ -7,7 +7,7 @@
 -- column change_usd [USD]: The one less the other.
 -- column last_month_usd [USD]: The whole last month; NULL if something was used and none of it has a price.
 -- column unpriced_quantity [tokens or units]: What has no price, in both months.
--- chart: bars by month_usd
+-- chart: bars month_usd by
 WITH spent AS (
     SELECT $by:select, known_sum(cost_usd WHERE time >= $month) AS now_usd, known_sum(cost_usd WHERE time < $month) AS last_usd,
         known_sum(cost_usd WHERE time < $same_point) AS point_usd,

@@ -10,6 +10,7 @@
 -- column before_usd [USD]: What the tenant, or everybody, spent in the seven days before; NULL if none of it has a price.
 -- column after_usd [USD]: What they spent in the seven days after, so far where those are not over; NULL if none of it has a price.
 -- column unpriced_quantity [tokens or units]: What of both has no price, and so is in no cost.
+-- chart: days time
 SELECT p.time, p.changed_by, p.kind, p.tenant, p.name, p.detail, p.refused,
     CASE WHEN count(*) FILTER (WHERE c.time < p.time) = 0 THEN 0 ELSE known_sum(c.cost_usd WHERE c.time < p.time) END AS before_usd,
     CASE WHEN count(*) FILTER (WHERE c.time >= p.time) = 0 THEN 0 ELSE known_sum(c.cost_usd WHERE c.time >= p.time) END AS after_usd,

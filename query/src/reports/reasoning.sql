@@ -7,7 +7,7 @@
 -- column share [a statistic]: The one by the other.
 -- column reasoning_usd [USD]: What the reasoning cost; NULL if none of it has a price.
 -- column unpriced_tokens [tokens]: Reasoning that has no price.
--- chart: bars model reasoning_usd
+-- chart: bars reasoning_usd tenant model
 WITH priced AS (
     SELECT u.tenant, u.model, u.output_tokens, u.reasoning_tokens, u.reasoning_tokens * c.price * 0.000001 AS usd
     FROM usage u LEFT JOIN (

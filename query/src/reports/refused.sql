@@ -7,7 +7,7 @@
 -- column would_be: Calls that passed, and a limit that observes would have refused.
 -- column could_have_cost_usd [USD]: What all that were refused could have cost at most, where that is known.
 -- column unknown_calls: Refused calls of rows of which it is not known.
--- chart: bars limit_name refused
+-- chart: bars refused tenant limit_name code
 SELECT tenant, limit_name, code, coalesce(sum(CASE WHEN NOT observed THEN calls END), 0) AS refused,
     coalesce(sum(CASE WHEN observed THEN calls END), 0) AS would_be,
     sum(CASE WHEN NOT observed THEN could_have_cost_usd END) AS could_have_cost_usd,

@@ -6,7 +6,7 @@
 -- column asked: Attempts at the provider, whatever came of them.
 -- column avoided_usd [USD]: What the hits would have cost; NULL if nobody knows of any.
 -- column unknown_hits: Hits of which nobody knows what they would have cost.
--- chart: bars model avoided_usd
+-- chart: bars avoided_usd tenant model
 SELECT tenant, model, count(CASE WHEN cache_hit THEN 1 END) AS hits, coalesce(sum(CASE WHEN NOT cache_hit THEN requests END), 0) AS asked,
     sum(CASE WHEN cache_hit THEN avoided_cost_usd END) AS avoided_usd,
     count(CASE WHEN cache_hit AND avoided_cost_usd IS NULL THEN 1 END) AS unknown_hits

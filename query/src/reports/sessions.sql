@@ -7,7 +7,7 @@
 -- column cost_usd [USD]: What they cost when they ended.
 -- column unknown_calls: Of how many nobody knows what they cost.
 -- column tokens [tokens]: Input and output, where known.
--- chart: bars session_id cost_usd
+-- chart: bars cost_usd tenant session_id
 SELECT tenant, session_id, count(*) AS calls, sum(cost_usd) AS cost_usd,
     count(CASE WHEN cost_usd IS NULL THEN 1 END) AS unknown_calls, sum(input_tokens + output_tokens) AS tokens
 FROM calls WHERE time >= $from AND time < $to AND recorded_at < $as_of

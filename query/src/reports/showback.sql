@@ -6,7 +6,7 @@
 -- column method: How it was split: none, fixed (by the imported share), proportional (by own cost), even (alike among tenants with use); within a tenant always by own cost. not split is what is left: of a month without use, and of fixed shares that are not the whole, less than none where they are more.
 -- column cost_usd [USD]: The part; the parts of a cost add up to all of it. NULL if nobody knows.
 -- column unpriced_quantity [tokens or units]: Own use that has no price, and so is in no cost.
--- chart: bars by cost_usd
+-- chart: bars cost_usd by item
 WITH own AS (
     SELECT $by:select, CAST(known_sum(cost_usd) AS DECIMAL(38, 12)) AS cost_usd, coalesce(sum(CASE WHEN cost_usd IS NULL THEN quantity END), 0) AS unpriced
     FROM charges WHERE billing_period = $month_name GROUP BY $by:group

@@ -10,13 +10,17 @@
 -- column other_tier_usd [USD]: What that part would have cost in the other tier that has a price there.
 -- column available_usd [USD]: What would have been saved on it.
 -- column unknown_quantity [tokens or units]: What has no price in the other tier, or none at all.
--- chart: bars model available_usd
+-- chart: bars available_usd provider model service_tier region
 WITH other AS (
     SELECT * FROM other_prices WHERE token_class = charged_class AND service_tier = $tier
+), banded AS (
+    SELECT DISTINCT c.model FROM (SELECT DISTINCT model, price_id FROM charges WHERE price_id IS NOT NULL) c
+    JOIN (SELECT DISTINCT model FROM prices WHERE above_input_tokens > 0) p ON p.model = c.model
+        OR p.model LIKE '%*' AND starts_with(c.model, rtrim(p.model, '*')) OR strpos(c.price_id, concat(':', p.model, ':')) > 0
 ), inputs AS (
     SELECT call_id, attempt, time, entry, recorded_at, model, sum(abs(quantity)) AS input FROM charges
     WHERE time >= $from AND time < $to AND token_class NOT LIKE '%output' AND token_class NOT IN (units)
-        AND model IN (SELECT model FROM other WHERE above_input_tokens > 0)
+        AND model IN (SELECT model FROM banded)
     GROUP BY call_id, attempt, time, entry, recorded_at, model
 ), both AS (
     SELECT c.provider, c.model, c.service_tier, c.region, c.token_class, c.quantity, c.cost_usd, c.quantity * o.price_per_mtok_usd * 0.000001 AS other_usd

@@ -15,7 +15,7 @@
 -- column usd_per_success [USD, a statistic]: The same by successful requests: failures are paid for too.
 -- column usd_per_session [USD, a statistic]: What of it is of calls that name a session, by sessions.
 -- column usd_per_metric [USD, a statistic]: All cost by the metric.
--- chart: lines period usd_per_metric tenant
+-- chart: lines period usd_per_metric|usd_per_request tenant
 WITH tried AS (
     SELECT $grain:time AS at, a.tenant, a.cost_usd, a.cost_usd IS NULL OR NOT a.is_whole AS is_unknown, c.call_id IS NOT NULL AS is_asked,
         c.session_id IS NOT NULL AS is_named

@@ -9,7 +9,7 @@
 -- column no_project_usd [USD]: What has no project.
 -- column no_user_usd [USD]: What has no user.
 -- column unpriced_quantity [tokens or units]: What has no price, and so is in no cost.
--- chart: bars tenant untagged_usd
+-- chart: bars untagged_usd tenant
 SELECT tenant, known_sum(cost_usd) AS cost_usd, CASE WHEN count(*) FILTER (WHERE tag(tags, $tag) IS NULL) = 0 THEN 0 ELSE known_sum(cost_usd WHERE tag(tags, $tag) IS NULL) END AS untagged_usd,
     CAST(CASE WHEN count(*) FILTER (WHERE tag(tags, $tag) IS NOT NULL) = 0 THEN 0 ELSE known_sum(cost_usd WHERE tag(tags, $tag) IS NOT NULL) END AS DOUBLE)
         / nullif(CAST(known_sum(cost_usd) AS DOUBLE), 0) AS coverage,

@@ -8,7 +8,7 @@
 -- column volume_usd [USD, a statistic]: Of it, because more or fewer tokens were used, at the blended price of the period before.
 -- column mix_usd [USD, a statistic]: Of it, the rest: because other models and classes were used than before.
 -- column unpriced_quantity [tokens or units]: What has no price, in both periods, and so is in no sum.
--- chart: bars tenant change_usd
+-- chart: bars change_usd tenant
 WITH items AS (
     SELECT tenant, provider, model, token_class,
         coalesce(sum(quantity) FILTER (WHERE time >= $from AND cost_usd IS NOT NULL), 0) AS q1,

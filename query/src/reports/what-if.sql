@@ -11,7 +11,7 @@
 -- column other_usd [USD]: What that would have cost with the other model at its standard tier, also what was a batch or came first.
 -- column change_usd [USD]: The one less the other.
 -- column unknown_quantity [tokens or units]: What has no price, or would have none; it is in neither sum.
--- chart: bars model change_usd
+-- chart: bars change_usd tenant model
 WITH used AS (
     SELECT call_id, attempt, time, tenant, model, token_class, sum(quantity) AS quantity, sum(cost_usd) AS cost_usd,
         sum(CASE WHEN cost_usd IS NULL THEN quantity END) AS unpriced,

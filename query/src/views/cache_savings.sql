@@ -14,10 +14,14 @@
 WITH plain AS (
     SELECT * FROM other_prices WHERE charged_class LIKE 'cache%' AND token_class IN ('input', 'audio_input')
         AND (token_class = 'audio_input') = (charged_class = 'cache_read_audio') AND coalesce(service_tier, '') = coalesce(charged_tier, '')
+), banded AS (
+    SELECT DISTINCT c.model FROM (SELECT DISTINCT model, price_id FROM charges WHERE price_id IS NOT NULL) c
+    JOIN (SELECT DISTINCT model FROM prices WHERE above_input_tokens > 0) p ON p.model = c.model
+        OR p.model LIKE '%*' AND starts_with(c.model, rtrim(p.model, '*')) OR strpos(c.price_id, concat(':', p.model, ':')) > 0
 ), inputs AS (
     SELECT date_trunc('day', time) AS day, tenant, call_id, attempt, entry, recorded_at, model, sum(abs(quantity)) AS input FROM charges
     WHERE token_class NOT LIKE '%output' AND token_class NOT IN (units)
-        AND model IN (SELECT model FROM plain WHERE above_input_tokens > 0)
+        AND model IN (SELECT model FROM banded)
     GROUP BY date_trunc('day', time), tenant, call_id, attempt, entry, recorded_at, model
 ), cached AS (
     SELECT c.day, c.tenant, c.provider, c.model, c.token_class, c.quantity,

@@ -49,6 +49,8 @@ async fn days_are_those_of_the_zone_on_either_side_of_utc() {
         assert_eq!(total, json!(["2026-11-01 1"]), "{zone}");
         let days = rows(&world, "spend", &span("2026-11-01", "2026-11-03"), &[], &["period", "cost_usd"]).await;
         assert_eq!(days, json!(["2026-11-01 1", "2026-11-02 0.1"]), "{zone}");
+        let months = rows(&world, "as-of", &span("2026-10-30", "2026-11-03"), &[], &["month", "now_usd"]).await;
+        assert_eq!(months, json!(["2026-10 0.1", "2026-11 1.1"]), "{zone}");
     }
 }
 

@@ -137,6 +137,18 @@ async fn other_prices_are_chosen_as_those_are_that_are_charged() {
     assert_eq!(told, json!(["300 0.00051 0.000915 -0.000405 0"]));
 }
 
+/// What is found with some cost is found once.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_prices_are_looked_for_once() {
+    let world = month::world().await;
+    let period = Period::new(&november(), month::at(11, 0)).unwrap();
+    for name in ["cache-savings", "tiers"] {
+        let sql = fill(by_name(name).unwrap(), &period, &[]).unwrap();
+        let plan = world.ask(&everyone(), &format!("EXPLAIN {sql}")).await.unwrap().to_string();
+        assert_eq!(plan.matches("SubqueryAlias: other_prices").count(), 1, "{name}: {plan}");
+    }
+}
+
 /// A model of sound that is cached, and code that runs in a container.
 const SOUND: &str = "models:
   - provider: openai

@@ -70,6 +70,14 @@ async fn what_became_more_and_what_is_nobodys() {
             &["tenant", "cost_usd", "before_usd", "change_usd"],
             &["acme 0.00335 0 0.00335", "globex 0 0.00175 -0.00175"],
         ),
+        // Who spends most is told of as who moved most is.
+        (
+            "movers",
+            span("2026-11-02", "2026-11-07"),
+            &[("top", "1")],
+            &["tenant", "cost_usd", "before_usd", "change_usd"],
+            &["acme 0.0004 0.00295 -0.00255", "initech 0.0015 0 0.0015"],
+        ),
         // Five days of 24 are over: of the 24 before the first five have a call of the fifteenth, and not that of the twentieth.
         (
             "movers",
