@@ -26,7 +26,8 @@ pub(super) fn lines(column: &Column<'_>, place: &str, points: &[(String, String,
     if points.is_empty() {
         return nothing(&format!("Nothing that is known of {}.", column.name));
     }
-    let (places, series, left_out) = sorted(column, points);
+    let places = placed(points);
+    let (series, left_out) = sorted(column, &places, points);
     let scale = Scale::of(series.iter().flat_map(|(_, points)| points.values()).copied());
     let y = |value: f64| BOTTOM - scale.part(value) * (BOTTOM - TOP);
     let mut svg = begun(BOTTOM + 52.0);
@@ -96,9 +97,12 @@ fn path(points: &Points, places: &[(String, f64)], colour: &str, y: impl Fn(f64)
     svg
 }
 
-/// Places and where they stand, lines with the greatest first, and how many are not drawn.
-fn sorted(column: &Column<'_>, points: &[(String, String, f64)]) -> (Vec<(String, f64)>, Vec<(String, Points)>, usize) {
-    let places = placed(points);
+/// Lines, the greatest first, and how many are not drawn.
+fn sorted(
+    column: &Column<'_>,
+    places: &[(String, f64)],
+    points: &[(String, String, f64)],
+) -> (Vec<(String, Points)>, usize) {
     let mut found: BTreeMap<&str, Points> = BTreeMap::new();
     {
         let index: BTreeMap<&str, usize> =
@@ -118,14 +122,14 @@ fn sorted(column: &Column<'_>, points: &[(String, String, f64)]) -> (Vec<(String
     series.sort_by(|(_, one), (_, other)| size(other).total_cmp(&size(one)));
     let others = series.split_off(COLOURS.len().min(series.len()));
     if others.is_empty() || !column.adds {
-        return (places, series, others.len());
+        return (series, others.len());
     }
     let mut rest = Points::new();
     for (at, value) in others.iter().flat_map(|(_, points)| points) {
         *rest.entry(*at).or_default() += value;
     }
     series.push((format!("{} others", others.len()), rest));
-    (places, series, 0)
+    (series, 0)
 }
 
 /// Places in the order of time, as far from each other as they are in it; one after the other where they are no times.
