@@ -89,7 +89,7 @@ async fn a_real_beside_a_number_of_another_type_has_eight_bytes() {
         ("x - y", json!(1.0)),
         ("y + 1", json!(16_777_217.0)),
         ("x / 2::real", json!(8_388_608.5)),
-        ("z + 1", json!(1.100_000_001_490_116_1)),
+        ("z + 1 < 1.10000001", json!(true)),
         ("z = 0.1", json!(false)),
         ("z * 1.0 = z::float8", json!(true)),
         ("z + z = 0.2::real", json!(true)),
