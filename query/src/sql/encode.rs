@@ -301,9 +301,10 @@ fn json_rows(
             }
             text.push_str(name);
             cells.push(text, row).map_err(arrow_error)?;
+            // A text of many MiB becomes six times as long where each letter of it is escaped.
+            bounded(before + text.len())?;
         }
         text.push('}');
-        bounded(before + text.len())?;
     }
     Ok(())
 }

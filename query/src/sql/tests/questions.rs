@@ -156,13 +156,27 @@ async fn texts_are_joined_as_far_as_that_is_bounded() {
         let acme = "FROM usage WHERE tenant = 'acme'";
         let ask = async |what: &str| world.ask(&caller, &format!("SELECT {what} AS u {acme}")).await;
         assert_eq!(ask("string_agg(user_id, ',' ORDER BY user_id)").await, Ok(json!([{"u": "alice,alice,bob,eve"}])));
-        assert_eq!(ask("string_agg(DISTINCT user_id, '')").await.map(|_| ()), Ok(()));
+        assert_eq!(ask("string_agg(DISTINCT user_id, ',')").await, Ok(json!([{"u": "alice,bob,eve"}])));
+        let downward = "string_agg(DISTINCT user_id, ',' ORDER BY user_id DESC)";
+        assert_eq!(ask(downward).await, Ok(json!([{"u": "eve,bob,alice"}])));
         assert_eq!(ask("string_agg(tenant, '/')").await, Ok(json!([{"u": "acme/acme/acme/acme"}])));
         assert_eq!(ask("string_agg(user_id, ',') FILTER (WHERE 1 = 2)").await, Ok(json!([{"u": null}])));
-        for long in ["string_agg(rpad(user_id, 300), ',')", "string_agg(rpad(user_id, 300), ',' ORDER BY user_id)"] {
-            let error = ask(long).await.unwrap_err();
+        for long in ["rpad(user_id, 9000), ','", "rpad(user_id, 9000), ',' ORDER BY time", "rpad(call_id, 9000), ','"] {
+            let length = format!("length(string_agg({long}))");
+            assert_eq!(ask(&length).await, Ok(json!([{"u": 4 * 9_000 + 3}])), "{long}");
+        }
+        assert_eq!(ask("length(string_agg(DISTINCT rpad(user_id, 9000), ','))").await, Ok(json!([{"u": 27_002}])));
+        // 20,000 × 1,000 bytes, of which all but a few stand between texts.
+        let between = "-".repeat(1_000);
+        for joined in ["n::text, '-'", "n::text, '-' ORDER BY n", "DISTINCT n::text, '-'"] {
+            let joined = joined.replace('-', &between);
+            let sql = format!("SELECT length(string_agg({joined})) AS u FROM generate_series(1, 20000) AS t(n)");
+            let error = world.ask(&caller, &sql).await.unwrap_err();
             assert!(error.starts_with("TG6001") && error.contains("string_agg"), "{error}");
         }
+        let many: Vec<_> = (0..65).map(|at| format!("string_agg(user_id, '{at}') AS u{at}")).collect();
+        let error = world.ask(&caller, &format!("SELECT {} FROM usage", many.join(", "))).await.unwrap_err();
+        assert!(error.starts_with("TG6001") && error.contains("longer"), "{error}");
     }
     let groups = "SELECT user_id, string_agg(model, '+') AS m FROM usage WHERE tenant = 'acme' GROUP BY user_id \
                   ORDER BY user_id LIMIT 1";
