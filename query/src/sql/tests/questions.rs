@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::world::{self, World, charged, everyone, only};
+use crate::sql::encode::Format;
 
 fn entries() -> Vec<schemas::ledger::Entry> {
     vec![
@@ -182,6 +183,40 @@ async fn texts_are_joined_as_far_as_that_is_bounded() {
                   ORDER BY user_id LIMIT 1";
     let wanted = json!([{"user_id": "alice", "m": "gpt-5-mini+gpt-5-mini"}]);
     assert_eq!(world.ask(&everyone(), groups).await, Ok(wanted));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_shows_what_postgres_shows() {
+    let world = World::new(&entries(), 5).await;
+    let csv = async |sql: &str| {
+        let answer = world.engine.answer(&everyone(), sql, Format::Csv).await.unwrap();
+        String::from_utf8(answer).unwrap()
+    };
+    let values = "'Infinity'::float8 AS i, '-infinity'::float4 AS m, 'nan'::float8 AS x, \
+                  timestamp '2026-11-20 00:45' - timestamp '2026-11-01' AS d, interval '1 mon 2 days 03:04:05.6' AS v";
+    let (days, span) = ("19 days 00:45:00", "1 mon 2 days 03:04:05.6");
+    let wanted = json!([{"i": "Infinity", "m": "-Infinity", "x": "NaN", "d": days, "v": span}]);
+    assert_eq!(world.ask(&everyone(), &format!("SELECT {values}")).await, Ok(wanted));
+    let wanted = format!("i,m,x,d,v\nInfinity,-Infinity,NaN,{days},{span}\n");
+    assert_eq!(csv(&format!("SELECT {values}")).await, wanted);
+    // NULL is no text without letters.
+    for (sql, wanted) in [
+        (
+            "SELECT NULL::text AS n, '' AS \"e,\", 'a\"b' AS q, 'inf' AS t, NULL AS u",
+            "n,\"e,\",q,t,u\n,\"\",\"a\"\"b\",inf,\n",
+        ),
+        ("SELECT NULL::text AS n", "n\n\n"),
+        ("SELECT '' AS n", "n\n\"\"\n"),
+        ("SELECT tenant FROM usage WHERE 1 = 2", "tenant\n"),
+    ] {
+        assert_eq!(csv(sql).await, wanted, "{sql}");
+    }
+    // And no text has a letter of no number.
+    for sql in ["SELECT chr(0) AS a", "SELECT 'a\0b' AS a", "SELECT user_id || chr(input_tokens * 0) AS a FROM usage"] {
+        let error = world.ask(&everyone(), sql).await.unwrap_err();
+        assert!(error.starts_with("TG6002"), "{sql}: {error}");
+    }
+    assert_eq!(world.ask(&everyone(), "SELECT chr(228) AS a").await, Ok(json!([{"a": "ä"}])));
 }
 
 #[tokio::test(flavor = "multi_thread")]
