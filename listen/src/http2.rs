@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::HEAD_TIMEOUT;
+use super::{HEAD_TIMEOUT, Place, under_way};
 
 /// Requests of a connection at a time; clients wait with more.
 const STREAMS: u32 = 16;
@@ -29,14 +29,14 @@ const PING: Duration = Duration::from_secs(20);
 /// The status of gRPC that says that nobody knows who asks.
 const UNAUTHENTICATED: &str = "16";
 
-pub(super) async fn requests<S>(stream: TokioIo<S>, router: Router, shutdown: CancellationToken) -> hyper::Result<()>
+pub(super) async fn requests<S>(stream: TokioIo<S>, router: Router, place: Place) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (known, under_way) = (CancellationToken::new(), Arc::new(()));
-    let (first, each) = (known.clone(), Arc::clone(&under_way));
+    let (known, answers, ending) = (CancellationToken::new(), Arc::new(()), place.ending().clone());
+    let (first, each) = (known.clone(), Arc::clone(&answers));
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (router, first, answering) = (router.clone(), first.clone(), Arc::clone(&each));
+        let (router, first, answering, work) = (router.clone(), first.clone(), Arc::clone(&each), place.work());
         async move {
             let answer = router.oneshot(request.map(Body::new)).await;
             let is_refused = |status: &HeaderValue| status == UNAUTHENTICATED;
@@ -44,7 +44,7 @@ where
                 first.cancel();
             }
             drop(answering);
-            answer
+            answer.map(|answer| under_way(answer, work))
         }
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -56,10 +56,11 @@ where
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
     let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
+    // One is here and one in the service. An answer that takes its time is somebody's: who asks is looked at first.
+    let is_nobodys = || !known.is_cancelled() && Arc::strong_count(&answers) == 2;
     let silent = async {
         while tokio::time::timeout(HEAD_TIMEOUT, known.cancelled()).await.is_err() {
-            // One is here and one in the service. An answer that takes its time is somebody's: who asks is looked at first.
-            if Arc::strong_count(&under_way) == 2 {
+            if is_nobodys() {
                 return;
             }
         }
@@ -71,7 +72,11 @@ where
             tracing::debug!("a client said nothing in time");
             Ok(())
         }
-        () = shutdown.cancelled() => {
+        // One that has not even said that it speaks HTTP/2 would not hear that this is the end.
+        () = ending.cancelled() => {
+            if is_nobodys() {
+                return Ok(());
+            }
             connection.as_mut().graceful_shutdown();
             connection.await
         }

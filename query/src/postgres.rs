@@ -5,12 +5,13 @@
 //! [`setting`], [`cursor`]), everything else is a question to the engine like any other, read as Postgres would where that differs
 //! (`crate::sql::reading`) → rows go out as they are made ([`value`]).
 //!
-//! Bounded: connections, the bytes of a message (few before the password), statements, portals and cursors of a session, how long a client
-//! may take to log in and to read. A client that goes away, or asks by another connection to cancel, ends its query.
+//! Bounded: sessions, of each token and of all ([`cancel`]), who is told so; connections that are none yet, of which the oldest gives way;
+//! the bytes of a message (few before the password), statements, portals and cursors of a session, how long a client may take to log in and
+//! to read. A client that goes away, or asks by another connection to cancel, ends its query.
 
 use std::{sync::Arc, time::Duration};
 
-use listen::{Bounds, HEAD_TIMEOUT, Tls};
+use listen::{Bounds, HEAD_TIMEOUT, Place, Tls};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -34,19 +35,32 @@ mod value;
 mod tests;
 
 pub use array::understood;
-use cancel::Cancels;
+use cancel::{Cancels, SESSIONS};
+
+/// Connections that are no session (yet): they log in, or ask to cancel.
+const OPENING: usize = 128;
 
 /// What the listener takes on. Sessions are not drained: one that waits for nothing ends at once.
-const BOUNDS: Bounds = Bounds { connections: 256, drain: Duration::from_secs(30) };
+const BOUNDS: Bounds = Bounds { connections: SESSIONS + OPENING, drain: Duration::from_secs(30) };
 
 /// Serves until `shutdown`, then lets queries end.
 pub(crate) async fn serve(listener: TcpListener, tls: Option<Tls>, entry: Arc<Entry>, shutdown: &CancellationToken) {
+    within(BOUNDS, listener, tls, entry, shutdown).await;
+}
+
+async fn within(
+    bounds: Bounds,
+    listener: TcpListener,
+    tls: Option<Tls>,
+    entry: Arc<Entry>,
+    shutdown: &CancellationToken,
+) {
     let cancels = Arc::new(Cancels::default());
-    listen::connections(listener, BOUNDS, shutdown, |stream| {
+    listen::connections(listener, bounds, shutdown, |stream, place| {
         let (tls, entry, cancels) = (tls.clone(), Arc::clone(&entry), Arc::clone(&cancels));
         let shutdown = shutdown.clone();
         async move {
-            if let Err(error) = connection(stream, tls, entry, cancels, shutdown).await {
+            if let Err(error) = connection(stream, place, tls, entry, cancels, shutdown).await {
                 // Clients leave in the middle of things all the time.
                 tracing::debug!(%error, "a connection ended early");
             }
@@ -57,6 +71,7 @@ pub(crate) async fn serve(listener: TcpListener, tls: Option<Tls>, entry: Arc<En
 
 async fn connection(
     stream: TcpStream,
+    place: Place,
     tls: Option<Tls>,
     entry: Arc<Entry>,
     cancels: Arc<Cancels>,
@@ -64,11 +79,13 @@ async fn connection(
 ) -> std::io::Result<()> {
     let begun = tokio::select! {
         begun = tokio::time::timeout(HEAD_TIMEOUT, startup::begin(stream, tls, &entry, &cancels)) => begun??,
-        () = shutdown.cancelled() => None,
+        () = place.ending().cancelled() => None,
     };
+    // A session gives its place to nobody, however long it is idle.
+    let _work = place.work();
     match begun {
-        Some(startup::Begun::Plain(stream, begin)) => session::run(stream, begin, entry, cancels, shutdown).await,
-        Some(startup::Begun::Tls(stream, begin)) => session::run(*stream, begin, entry, cancels, shutdown).await,
+        Some(startup::Begun::Plain(stream, begin)) => session::run(stream, begin, entry, shutdown).await,
+        Some(startup::Begun::Tls(stream, begin)) => session::run(*stream, begin, entry, shutdown).await,
         None => Ok(()),
     }
 }

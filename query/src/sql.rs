@@ -45,6 +45,7 @@ mod accounted;
 mod age;
 mod beside;
 mod bucket;
+mod chr;
 mod clock;
 mod coalesce;
 pub mod encode;
@@ -111,7 +112,7 @@ pub(crate) use provider::shown;
 /// For the target of fuzz/, which is nobody else's.
 #[doc(hidden)]
 pub use reading::arrays::elements as array_elements;
-pub(crate) use reading::catalog::{DATABASE, SCHEMA, Shown};
+pub(crate) use reading::catalog::{DATABASE, SCHEMA, Shown, remarks};
 pub(crate) use statement::MAX_SQL_BYTES;
 pub(crate) use tag::tag_of;
 

@@ -17,7 +17,7 @@ use super::{
     info, ipc,
     message::{GetDbSchemas, GetTables},
 };
-use crate::sql::{DATABASE, SCHEMA, encode::sql_type, relations};
+use crate::sql::{DATABASE, SCHEMA, encode::sql_type, relations, remarks};
 
 const TABLE: &str = "TABLE";
 const VIEW: &str = "VIEW";
@@ -74,6 +74,7 @@ fn tables(of: &GetTables, tenants: &Tenants) -> Result<RecordBatch, Status> {
 
 /// A table's columns, with what clients show of them.
 fn described(table: &str, schema: &Schema) -> Schema {
+    let remarks: HashMap<&str, &str> = remarks(table).into_iter().collect();
     let field = |field: &Arc<Field>| {
         let kind = field.data_type();
         let mut said = HashMap::from([
@@ -86,6 +87,9 @@ fn described(table: &str, schema: &Schema) -> Schema {
         if let DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) = kind {
             said.insert("ARROW:FLIGHT:SQL:PRECISION".to_owned(), precision.to_string());
             said.insert("ARROW:FLIGHT:SQL:SCALE".to_owned(), scale.to_string());
+        }
+        if let Some(remark) = remarks.get(field.name().as_str()) {
+            said.insert("ARROW:FLIGHT:SQL:REMARKS".to_owned(), (*remark).to_owned());
         }
         field.as_ref().clone().with_metadata(said)
     };

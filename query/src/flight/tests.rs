@@ -339,6 +339,8 @@ async fn prepared_statements_are_asked_with_values() {
     check(good[..1].to_vec(), "a message is missing").await;
     check([&good[..], &good[1..]].concat(), "one row").await;
     check(written(&row(vec![("0", text("12"))])), "2 parameters").await;
+    check(written(&row(vec![("0", text("12")), ("1", int(1)), ("2", int(1))])), "3 values came").await;
+    check(written(&row(vec![("0", text("1\0")), ("1", int(1))])), "0x00").await;
     check(written(&row(vec![("0", text("12")), ("1", text("many"))])), "$2").await;
     let two = Arc::new(StringArray::from(vec!["12", "34"])) as ArrayRef;
     check(written(&row(vec![("0", two), ("1", Arc::new(Int64Array::from(vec![1, 2])))])), "one row").await;
@@ -393,6 +395,8 @@ async fn what_there_is_to_ask_is_told() {
             schema.fields().iter().map(field).collect::<Vec<_>>()
         };
         assert_eq!(plain(&told), plain(&found), "{}", one.name);
+        let remarks = |field: &Arc<arrow::datatypes::Field>| field.metadata().contains_key("ARROW:FLIGHT:SQL:REMARKS");
+        assert!(told.fields().iter().all(remarks), "{}: {told:?}", one.name);
     }
     let check = async |of: GetTables, wanted: &[&str]| {
         let tables = client.batch(Any::of("CommandGetTables", &of)).await.unwrap();

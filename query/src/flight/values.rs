@@ -41,6 +41,10 @@ impl Values {
         // The library that reads them panics on some of what is no Arrow.
         let row = catch_unwind(AssertUnwindSafe(|| self.row()));
         let row = row.unwrap_or_else(|_| Err(invalid("the values of parameters are not of Arrow")))?;
+        if row.num_columns() > known.len() {
+            let (wanted, given) = (known.len(), row.num_columns());
+            return Err(invalid(&format!("the statement has {wanted} parameters; {given} values came")));
+        }
         let scalar = |(at, column): (usize, &ArrayRef)| -> Result<ScalarValue, QueryError> {
             let value = ScalarValue::try_from_array(column, 0)?;
             let unsure = value.is_null() || value.try_as_str().is_some();

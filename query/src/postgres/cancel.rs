@@ -1,5 +1,8 @@
-//! Queries that can be ended from another connection: who knows a session's number and its secret may, and by statement
-//! (`SELECT pg_cancel_backend(…)`) who came with the same token. To all others there is no such session.
+//! The sessions that are open, and queries that can be ended from another connection: who knows a session's number and its secret may, and
+//! by statement (`SELECT pg_cancel_backend(…)`) who came with the same token. To all others there is no such session.
+//!
+//! Sessions are dealt as places for queries are (`crate::sql::turns`): a token opens one while it has fewer than could still be opened, so
+//! that however many idle ones it keeps, others get in.
 
 use std::{
     collections::HashMap,
@@ -17,6 +20,9 @@ use super::parameter::Values;
 
 /// The longest statement that may be one to end a query: longer ones are not looked at.
 const MAX_ENDING: usize = 256;
+
+/// The most sessions: 128 of one token if it is the only one.
+pub(super) const SESSIONS: usize = 256;
 
 /// The sessions that are open.
 #[derive(Debug, Default)]
@@ -44,17 +50,21 @@ pub(super) struct Cancel {
 }
 
 impl Cancels {
-    /// A place for a session that came with a token.
-    pub(super) fn open(self: &Arc<Self>, token: &str) -> Cancel {
+    /// A place for a session that came with a token; none where that has its share.
+    pub(super) fn open(self: &Arc<Self>, token: &str) -> Option<Cancel> {
         let whose = Digest::of(token);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = open.values().filter(|session| session.whose == whose).count();
+        if own >= SESSIONS.saturating_sub(open.len()) {
+            return None;
+        }
         loop {
             let drawn = uuid::Uuid::new_v4().as_u128();
             // Numbers are positive where clients keep them with a sign.
             let (pid, secret) = ((drawn & 0x7fff_ffff) as u32, (drawn >> 96) as u32);
             if let std::collections::hash_map::Entry::Vacant(place) = open.entry(pid) {
                 place.insert(Open { secret, whose, ends: CancellationToken::new() });
-                return Cancel { all: Arc::clone(self), pid, secret, whose };
+                return Some(Cancel { all: Arc::clone(self), pid, secret, whose });
             }
         }
     }
@@ -193,9 +203,24 @@ mod tests {
     use super::{Cancels, Ending, Values};
 
     #[test]
+    fn no_token_has_all_sessions() {
+        let all = Arc::new(Cancels::default());
+        let opened = |token: &str| std::iter::from_fn(|| all.open(token)).collect::<Vec<_>>();
+        let [one, other] = ["one", "other"].map(opened);
+        assert_eq!([one.len(), other.len()], [128, 64]);
+        let third = all.open("third");
+        assert!(third.is_some());
+        // What ends is given back.
+        drop((other, third));
+        assert!(all.open("one").is_none());
+        drop(one);
+        assert_eq!(opened("one").len(), 128);
+    }
+
+    #[test]
     fn statements_end_what_their_own_token_does() {
         let all = Arc::new(Cancels::default());
-        let [one, same, other] = ["one", "one", "other"].map(|token| all.open(token));
+        let [one, same, other] = ["one", "one", "other"].map(|token| all.open(token).unwrap());
         let (running, others) = (same.renew(), other.renew());
         let sql = |pid| format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = '{pid}'");
         let answer = |done| Some(format!("SELECT true AS pg_terminate_backend WHERE {done}"));

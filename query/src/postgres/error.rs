@@ -71,6 +71,8 @@ fn invalid(message: &str) -> &'static str {
     const WORDS: &[(&str, &str)] = &[
         ("sql error: parsererror", "42601"),
         ("sql error: tokenizererror", "42601"),
+        ("invalid byte sequence", "22021"),
+        ("null character", "54000"),
         ("divide by zero", "22012"),
         ("division by zero", "22012"),
         ("overflow", "22003"),

@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    cancel::{Cancel, Cancels},
+    cancel::Cancel,
     command::{self, Command},
     error::Wrong,
     extended::{Portal, Statement},
@@ -74,16 +74,15 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     stream: S,
     begin: Begin,
     entry: Arc<Entry>,
-    cancels: Arc<Cancels>,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let (from, to) = tokio::io::split(stream);
-    let (left, cancel) = (CancellationToken::new(), cancels.open(&begin.token));
+    let left = CancellationToken::new();
     let (sender, mut said) = mpsc::channel(AHEAD);
     // Ends the reader with the session.
     let (_ends, ending) = guard();
     tokio::spawn(read(from, sender, left.clone(), ending));
-    let Begin { token, user, settings } = begin;
+    let Begin { token, user, settings, cancel } = begin;
     let mut session = Session {
         entry,
         token,

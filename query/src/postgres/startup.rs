@@ -1,8 +1,10 @@
-//! How a session begins: TLS, who asks, and with which settings. Nothing that is said here reaches the engine.
+//! How a session begins: TLS, who asks, and with which settings. Nothing that is said here reaches the engine. A place among the sessions is
+//! taken last, so that requests to end a query need none.
 
 use std::{io, sync::Arc};
 
 use listen::Tls;
+use schemas::error_code::ErrorCode;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
@@ -10,7 +12,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::{
-    cancel::Cancels,
+    cancel::{Cancel, Cancels},
     error::Wrong,
     message::{self, MAX_OPENING, Opening, Said, Told},
     setting::Settings,
@@ -36,6 +38,8 @@ pub(super) struct Begin {
     /// As it names itself.
     pub(super) user: Arc<str>,
     pub(super) settings: Settings,
+    /// Its place among the sessions.
+    pub(super) cancel: Cancel,
 }
 
 /// Lets somebody in; nothing if they wanted something else, or may not.
@@ -43,7 +47,7 @@ pub(super) async fn begin(
     mut stream: TcpStream,
     tls: Option<Tls>,
     entry: &Entry,
-    cancels: &Cancels,
+    cancels: &Arc<Cancels>,
 ) -> io::Result<Option<Begun>> {
     for _ in 0..MAX_QUESTIONS {
         match message::read_opening(&mut stream).await? {
@@ -65,7 +69,9 @@ pub(super) async fn begin(
                         stream.shutdown().await?;
                         None
                     }
-                    Opening::Start { minor, parameters } => admit(&mut stream, minor, parameters, entry).await?,
+                    Opening::Start { minor, parameters } => {
+                        admit(&mut stream, minor, parameters, entry, cancels).await?
+                    }
                     Opening::Tls | Opening::Gss => None,
                 };
                 return Ok(begun.map(|begin| Begun::Tls(Box::new(stream), begin)));
@@ -77,7 +83,7 @@ pub(super) async fn begin(
                 return Ok(None);
             }
             Opening::Start { minor, parameters } => {
-                let begun = admit(&mut stream, minor, parameters, entry).await?;
+                let begun = admit(&mut stream, minor, parameters, entry, cancels).await?;
                 return Ok(begun.map(|begin| Begun::Plain(stream, begin)));
             }
         }
@@ -90,6 +96,7 @@ async fn admit(
     minor: u16,
     parameters: Vec<(String, String)>,
     entry: &Entry,
+    cancels: &Arc<Cancels>,
 ) -> io::Result<Option<Begin>> {
     let mut told = Told::default();
     let unknown: Vec<&str> =
@@ -106,7 +113,8 @@ async fn admit(
     let begun = entry.caller(Some(&token)).map_err(Wrong::from).and_then(|_| {
         let user = parameters.iter().find(|(name, _)| name == "user").map_or("", |(_, user)| user.as_str());
         let settings = settings(user, &parameters)?;
-        Ok(Begin { token, user: user.into(), settings })
+        let cancel = cancels.open(&token).ok_or_else(full)?;
+        Ok(Begin { token, user: user.into(), settings, cancel })
     });
     match begun {
         Ok(begin) => Ok(Some(begin)),
@@ -115,6 +123,11 @@ async fn admit(
             Ok(None)
         }
     }
+}
+
+fn full() -> Wrong {
+    let why = "too many connections, of this token or of all; close some, or try again in a moment";
+    Wrong { code: Some(ErrorCode::QueryResources), ..Wrong::fatal("53300", why) }
 }
 
 /// The settings that a client begins with.

@@ -4,10 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{BufMut as _, BytesMut};
 use schemas::policy::Tenants;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
+    net::{TcpListener, TcpStream},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{Cancels, session, setting::Settings, startup::Begin};
+use super::{BOUNDS, Cancels, session, setting::Settings, startup::Begin, within};
 use crate::{
     entry::Entry,
     sql::tests::{
@@ -67,8 +70,9 @@ impl Client {
             access: Arc::clone(&world.access),
         });
         let (near, far) = tokio::io::duplex(64 << 10);
-        let begin = Begin { token: token.into(), user: "alice".into(), settings: Settings::new("alice") };
-        tokio::spawn(session::run(far, begin, entry, Arc::new(Cancels::default()), CancellationToken::new()));
+        let cancel = Arc::new(Cancels::default()).open(token).unwrap();
+        let begin = Begin { token: token.into(), user: "alice".into(), settings: Settings::new("alice"), cancel };
+        tokio::spawn(session::run(far, begin, entry, CancellationToken::new()));
         let mut client = Self(near);
         client.answer().await;
         client
@@ -132,6 +136,63 @@ impl Client {
         self.say(b'S', b"").await;
         self.answer().await
     }
+}
+
+/// A connection that logs in with a token, and what it is told up to where it may ask something, or to its end.
+async fn logged_in(address: std::net::SocketAddr, token: &str) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"\0\0\0\x14\0\x03\0\0user\0alice\0\0").await.unwrap();
+    let mut password = vec![b'p'];
+    password.extend_from_slice(&(token.len() as u32 + 5).to_be_bytes());
+    password.extend_from_slice(token.as_bytes());
+    password.push(0);
+    stream.write_all(&password).await.unwrap();
+    let mut told = String::new();
+    while let Ok(kind) = stream.read_u8().await {
+        let mut body = vec![0; stream.read_u32().await.unwrap() as usize - 4];
+        stream.read_exact(&mut body).await.unwrap();
+        told.push(char::from(kind));
+        told.push_str(&String::from_utf8_lossy(&body));
+        if kind == b'Z' {
+            break;
+        }
+    }
+    (stream, told)
+}
+
+/// In less time than they may be silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_one_tokens_sessions_nor_silent_connections_keep_others_out() {
+    let world = World::new(&own(), 0).await;
+    let entry =
+        Entry { engine: Arc::clone(&world.engine), cuts: Arc::clone(&world.cuts), access: Arc::clone(&world.access) };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, end) = (listener.local_addr().unwrap(), CancellationToken::new());
+    let (ending, bounds) = (end.clone(), listen::Bounds { connections: 132, ..BOUNDS });
+    let served = tokio::spawn(async move { within(bounds, listener, None, Arc::new(entry), &ending).await });
+    let mut sessions = Vec::new();
+    for _ in 0..128 {
+        let (stream, told) = logged_in(address, "tgq-acme").await;
+        assert!(told.ends_with("ZI"), "{told:?}");
+        sessions.push(stream);
+    }
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let rest = async {
+        let (_, told) = logged_in(address, "tgq-acme").await;
+        assert!(told.contains("SFATAL") && told.contains("C53300") && !told.ends_with("ZI"), "{told:?}");
+        let (_other, told) = logged_in(address, "tgq-all").await;
+        assert!(told.ends_with("ZI"), "{told:?}");
+        let mut cancel = TcpStream::connect(address).await.unwrap();
+        cancel.write_all(b"\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\x01\0\0\0\x01").await.unwrap();
+        assert_eq!(cancel.read(&mut [0]).await.unwrap(), 0);
+    };
+    tokio::time::timeout(listen::HEAD_TIMEOUT / 2, rest).await.unwrap();
+    drop((sessions, silent));
+    end.cancel();
+    served.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,7 @@ use bytes::{BufMut as _, BytesMut};
 use super::message::{Column, Told, format};
 use crate::sql::{
     QueryError, bytea,
-    in_text::{PLAIN, short, span},
+    in_text::{PLAIN, intervals, short, span},
     types,
 };
 
@@ -181,6 +181,9 @@ fn plain(column: &ArrayRef, kind: Kind, zone: &Option<Arc<str>>) -> Result<Array
     let wanted = kind.written_from(zone);
     if *column.data_type() == wanted {
         return Ok(Arc::clone(column));
+    }
+    if kind == Kind::Interval {
+        return intervals(column);
     }
     if arrow::compute::can_cast_types(column.data_type(), &wanted) {
         return cast(column, &wanted);

@@ -1,12 +1,13 @@
 //! Answers as bytes: JSON, CSV, Arrow and Parquet, a piece at a time.
 //!
 //! JSON is exact: integers are numbers, decimals strings, times RFC 3339 in UTC to the microsecond. It is bounded in rows and bytes,
-//! because who reads it has all of it in memory. The others are as long as what a query can make in its time.
+//! because who reads it has all of it in memory. The others are as long as what a query can make in its time. Intervals, and floats that are
+//! not finite, are in JSON and CSV what Postgres writes.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use arrow::{
-    array::{Array, AsArray, RecordBatch},
+    array::{Array, ArrayRef, AsArray, RecordBatch},
     datatypes::{
         DataType, Date32Type, Decimal128Type, Decimal256Type, DecimalType, Float32Type, Float64Type, Int8Type,
         Int16Type, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
@@ -19,7 +20,7 @@ use arrow::{
 use bytes::Bytes;
 use schemas::{policy::Tenants, time::Time};
 
-use super::{Head, QueryError, Write};
+use super::{Head, QueryError, Write, in_text::spans};
 
 /// The most rows of an answer in JSON.
 pub const MAX_ROWS: usize = 1_000_000;
@@ -41,7 +42,7 @@ pub enum Format {
     /// `{"columns": […], "rows": […], "as_of": {…}}`.
     #[default]
     Json,
-    /// A header line and a line a row; NULL is empty.
+    /// A header line and a line a row, as Postgres copies them: NULL is nothing, and a text without letters `""`.
     Csv,
     /// The Arrow IPC stream format.
     Arrow,
@@ -128,10 +129,9 @@ impl Encoder {
                 To::Json(text)
             }
             Format::Csv => {
-                let mut text = Vec::new();
-                // Writes the header even if no row follows.
-                csv_rows(&mut text, &RecordBatch::new_empty(schema.clone()), true).map_err(arrow_error)?;
-                To::Csv(text)
+                let mut line = Line::default();
+                schema.fields().iter().for_each(|field| line.push(Some(field.name())));
+                To::Csv(line.ended())
             }
             Format::Arrow => {
                 let writer = arrow::ipc::writer::StreamWriter::try_new(Vec::new(), schema);
@@ -162,7 +162,7 @@ impl Encoder {
                 }
                 json_rows(text, &self.schema, batch, before == 0, self.bytes)?;
             }
-            To::Csv(text) => csv_rows(text, batch, false).map_err(arrow_error)?,
+            To::Csv(text) => csv_rows(text, batch).map_err(arrow_error)?,
             To::Arrow(writer) => writer.write(batch).map_err(arrow_error)?,
             To::Parquet(writer) => {
                 writer.write(batch).map_err(ArrowError::from).map_err(arrow_error)?;
@@ -273,13 +273,71 @@ pub(crate) fn sql_type(kind: &DataType) -> String {
     }
 }
 
-fn csv_rows(text: &mut Vec<u8>, batch: &RecordBatch, header: bool) -> Result<(), ArrowError> {
-    const MICROS: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
-    let builder = arrow::csv::WriterBuilder::new()
-        .with_header(header)
-        .with_timestamp_format(MICROS.to_owned())
-        .with_timestamp_tz_format(MICROS.to_owned());
-    builder.build(text).write(&in_utc(batch)?)
+fn csv_rows(text: &mut Vec<u8>, batch: &RecordBatch) -> Result<(), ArrowError> {
+    const MICROS: Option<&str> = Some("%Y-%m-%dT%H:%M:%S%.6fZ");
+    const TIMES: FormatOptions<'static> =
+        FormatOptions::new().with_timestamp_format(MICROS).with_timestamp_tz_format(MICROS);
+    let columns = spelled(batch)?;
+    let cells = columns.iter().map(|column| Ok((column, ArrayFormatter::try_new(column, &TIMES)?)));
+    let cells = cells.collect::<Result<Vec<_>, ArrowError>>()?;
+    let (mut line, mut cell) = (Line { text: std::mem::take(text), cells: 0 }, String::new());
+    for row in 0..batch.num_rows() {
+        for (column, formatter) in &cells {
+            if is_null(*column, row) {
+                line.push(None);
+                continue;
+            }
+            cell.clear();
+            formatter.value(row).write(&mut cell)?;
+            line.push(Some(match cell.as_str() {
+                "inf" if column.data_type().is_floating() => INFINITY,
+                "-inf" if column.data_type().is_floating() => MINUS_INFINITY,
+                other => other,
+            }));
+        }
+        line.end();
+    }
+    *text = line.text;
+    Ok(())
+}
+
+/// Lines of CSV.
+#[derive(Default)]
+struct Line {
+    text: Vec<u8>,
+    /// In the last.
+    cells: usize,
+}
+
+impl Line {
+    /// Adds a cell.
+    fn push(&mut self, cell: Option<&str>) {
+        if self.cells > 0 {
+            self.text.push(b',');
+        }
+        self.cells += 1;
+        match cell {
+            None => {}
+            Some(plain) if !plain.is_empty() && !plain.contains(['"', ',', '\n', '\r']) => {
+                self.text.extend_from_slice(plain.as_bytes());
+            }
+            Some(other) => {
+                self.text.push(b'"');
+                self.text.extend_from_slice(other.replace('"', "\"\"").as_bytes());
+                self.text.push(b'"');
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        self.text.push(b'\n');
+        self.cells = 0;
+    }
+
+    fn ended(mut self) -> Vec<u8> {
+        self.end();
+        self.text
+    }
 }
 
 fn json_rows(
@@ -290,7 +348,8 @@ fn json_rows(
     before: usize,
 ) -> Result<(), QueryError> {
     let names: Vec<_> = schema.fields().iter().map(|field| format!("{}:", quoted(field.name()))).collect();
-    let cells = batch.columns().iter().map(|column| Cells::new(column)).collect::<Result<Vec<_>, _>>();
+    let columns = spelled(batch).map_err(arrow_error)?;
+    let cells = columns.iter().map(|column| Cells::new(column)).collect::<Result<Vec<_>, _>>();
     let cells = cells.map_err(arrow_error)?;
     for row in 0..batch.num_rows() {
         text.push_str(if first { "{" } else { ",{" });
@@ -301,9 +360,10 @@ fn json_rows(
             }
             text.push_str(name);
             cells.push(text, row).map_err(arrow_error)?;
+            // A text of many MiB becomes six times as long where each letter of it is escaped.
+            bounded(before + text.len())?;
         }
         text.push('}');
-        bounded(before + text.len())?;
     }
     Ok(())
 }
@@ -324,7 +384,7 @@ impl<'a> Cells<'a> {
 
     fn push(&self, text: &mut String, row: usize) -> Result<(), ArrowError> {
         let array = self.array;
-        if array.is_null(row) || *array.data_type() == DataType::Null {
+        if is_null(array, row) {
             text.push_str("null");
             return Ok(());
         }
@@ -368,12 +428,20 @@ impl<'a> Cells<'a> {
     }
 }
 
+fn is_null(array: &dyn Array, row: usize) -> bool {
+    array.is_null(row) || *array.data_type() == DataType::Null
+}
+
+const INFINITY: &str = "Infinity";
+const MINUS_INFINITY: &str = "-Infinity";
+
 /// JSON has no number for what is not finite.
 fn float(text: &mut String, value: f64) {
-    if value.is_finite() {
-        push(text, format_args!("{}", serde_json::Value::from(value)));
-    } else {
-        push(text, format_args!("\"{value}\""));
+    match value {
+        f64::INFINITY => push(text, format_args!("\"{INFINITY}\"")),
+        f64::NEG_INFINITY => push(text, format_args!("\"{MINUS_INFINITY}\"")),
+        _ if value.is_nan() => push(text, format_args!("\"NaN\"")),
+        _ => push(text, format_args!("{}", serde_json::Value::from(value))),
     }
 }
 
@@ -399,15 +467,14 @@ fn within_years(micros: i64) -> Result<Time, ArrowError> {
     Ok(Time::from_micros(micros))
 }
 
-/// The same instants with UTC as their zone, so that the `Z` that CSV shows is true.
-fn in_utc(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+/// Columns as text shows them: spans of time spelled out, and instants with UTC as their zone, so that the `Z` that CSV has is true.
+fn spelled(batch: &RecordBatch) -> Result<Vec<ArrayRef>, ArrowError> {
     let columns = batch.columns().iter().map(|column| match column.data_type() {
         DataType::Timestamp(unit, Some(zone)) if zone.as_ref() != "UTC" => {
             arrow::compute::cast(column, &DataType::Timestamp(*unit, Some("UTC".into())))
         }
-        _ => Ok(column.clone()),
+        DataType::Interval(_) | DataType::Duration(_) => Ok(Arc::new(spans(column)?)),
+        _ => Ok(Arc::clone(column)),
     });
-    RecordBatch::try_from_iter(
-        batch.schema().fields().iter().map(|field| field.name()).zip(columns.collect::<Result<Vec<_>, _>>()?),
-    )
+    columns.collect()
 }

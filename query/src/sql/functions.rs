@@ -21,7 +21,7 @@ use datafusion::{
 };
 
 use super::{
-    age, bucket, clock, coalesce,
+    age, bucket, chr, clock, coalesce,
     error::refused,
     exact, format, interpolated, joined, json, logarithm, md5, modulo, numeric, ordered, parts, percentile, quotient,
     reading::catalog::{regclass, typename, viewdef},
@@ -118,6 +118,8 @@ fn allowed() -> Vec<Arc<ScalarUDF>> {
             allowed.push(Arc::new(ScalarUDF::from(Bounded { inner: function, growth: *growth })));
         } else if name == "coalesce" {
             allowed.push(coalesce::coalesce(function));
+        } else if name == chr::NAME {
+            allowed.push(chr::chr(function));
         } else if name == "date_trunc" {
             allowed.push(trunc::date_trunc(function));
         } else if logarithm::NAMES.contains(&name) {

@@ -11,7 +11,7 @@ use datafusion::{
     logical_expr::{Expr, LogicalPlan},
 };
 
-use super::{error::refused, functions};
+use super::{error::refused, functions, joined};
 
 /// The largest expression that a column may come to, in references to columns.
 const MAX_SIZE: u64 = 10_000;
@@ -31,7 +31,11 @@ pub(crate) fn calls(plan: &LogicalPlan) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|part| {
-                growing += usize::from(matches!(part, Expr::ScalarFunction(call) if functions::grows(&call.func)));
+                growing += usize::from(match part {
+                    Expr::ScalarFunction(call) => functions::grows(&call.func),
+                    Expr::AggregateFunction(call) => call.func.name() == joined::NAME,
+                    _ => false,
+                });
                 allowed(part).map(|()| TreeNodeRecursion::Continue)
             })
         })

@@ -15,6 +15,7 @@ use super::{
     QueryError,
     functions::MAX_SCALAR_BYTES,
     reading::{Reading, parameters},
+    statement::NUL,
 };
 
 /// The most parameters of a statement.
@@ -95,10 +96,11 @@ impl Question {
             let wanted = types.len();
             return Err(QueryError::Invalid(format!("the statement has {wanted} parameters; {given} values came")));
         }
-        if values
-            .iter()
-            .any(|value| value.try_as_str().flatten().is_some_and(|text| text.len() as u128 > MAX_SCALAR_BYTES))
-        {
+        let texts = || values.iter().filter_map(|value| value.try_as_str().flatten());
+        if texts().any(|text| text.contains('\0')) {
+            return Err(QueryError::Invalid(NUL.into()));
+        }
+        if texts().any(|text| text.len() as u128 > MAX_SCALAR_BYTES) {
             return Err(QueryError::Refused(format!("the value of a parameter may be {MAX_SCALAR_BYTES} bytes long")));
         }
         Ok(plan.with_param_values(values)?)

@@ -39,6 +39,9 @@ mod within;
 /// The longest statement.
 pub(crate) const MAX_SQL_BYTES: usize = 64 << 10;
 
+/// What is said of a text with a letter of no number, which none has.
+pub(crate) const NUL: &str = "invalid byte sequence for encoding \"UTF8\": 0x00";
+
 /// How deep expressions and subqueries may be nested.
 const MAX_DEPTH: usize = 50;
 
@@ -57,6 +60,9 @@ const MAX_CALLS_DEEP: usize = 12;
 pub(crate) fn parse(sql: &str, reading: Option<&Reading>) -> Result<Statement, QueryError> {
     if sql.len() > MAX_SQL_BYTES {
         return refuse(format!("a statement may be {MAX_SQL_BYTES} bytes long; this one is {}", sql.len()));
+    }
+    if sql.contains('\0') {
+        return Err(QueryError::Invalid(NUL.into()));
     }
     let dialect = PostgreSqlDialect {};
     // What is no token is an error that the parser says.

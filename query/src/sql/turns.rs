@@ -1,7 +1,8 @@
 //! Whose query begins next: places are few, and no token may have them all.
 //!
 //! A token begins a query while it has fewer running than there are places free: of eight, alone, it has four; the next has two of the other
-//! four, and those after it one each. Among those that wait, whoever has the fewest running is next, and among equals whoever came first.
+//! four, and those after it one each. Among those that wait, whoever has the fewest running is next, and among equals whoever came first. Only
+//! so many wait of a token that it does not keep all connections of a listener under way.
 
 use std::{
     collections::HashMap,
@@ -10,6 +11,9 @@ use std::{
 
 use schemas::policy::Digest;
 use tokio::sync::oneshot;
+
+/// The most queries of a token that wait: half of the connections of the smallest listener.
+const WAITING: usize = 128;
 
 /// The places.
 pub(super) struct Turns {
@@ -42,10 +46,11 @@ impl Turns {
         Arc::new(Self { state: Mutex::new(state) })
     }
 
-    /// Waits for a place for a token. What is asked by no token is this process's own, and may have all. Who drops this waits no more.
+    /// Waits for a place for a token; an error where that has too many that wait. What is asked by no token is this process's own, and may have
+    /// all. Who drops this waits no more.
     pub(super) fn ask(self: &Arc<Self>, whose: Option<Digest>) -> oneshot::Receiver<Turn> {
         let (gives, turn) = oneshot::channel();
-        self.lock().waiting.push(Waiting { whose, gives });
+        self.lock().wait(Waiting { whose, gives });
         self.deal();
         turn
     }
@@ -72,6 +77,14 @@ impl Turns {
 }
 
 impl State {
+    fn wait(&mut self, one: Waiting) {
+        self.waiting.retain(|one| !one.gives.is_closed());
+        let is_full = self.waiting.iter().filter(|other| other.whose == one.whose).count() >= WAITING;
+        if one.whose.is_none() || !is_full {
+            self.waiting.push(one);
+        }
+    }
+
     /// Who begins next, and is counted from now on.
     fn next(&mut self) -> Option<Waiting> {
         self.waiting.retain(|one| !one.gives.is_closed());
@@ -107,9 +120,9 @@ impl Drop for Turn {
 #[cfg(test)]
 mod tests {
     use schemas::policy::Digest;
-    use tokio::sync::oneshot::Receiver;
+    use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 
-    use super::{Turn, Turns};
+    use super::{Turn, Turns, WAITING};
 
     #[test]
     fn no_token_has_all_places_and_whoever_has_the_fewest_is_next() {
@@ -139,5 +152,20 @@ mod tests {
         drop((of_other, of_third));
         drop((others, thirds, last, fourth, new));
         assert_eq!(turns.free(), 8);
+    }
+
+    #[test]
+    fn only_so_many_of_a_token_wait() {
+        let turns = Turns::new(2);
+        let [one, other] = ["one", "other"].map(|token| Some(Digest::of(token)));
+        let _running = turns.ask(one).try_recv();
+        let mut asked: Vec<_> = (0..WAITING).map(|_| turns.ask(one)).collect();
+        assert!(asked.iter_mut().all(|turn| turn.try_recv().err() == Some(TryRecvError::Empty)));
+        assert_eq!(turns.ask(one).try_recv().err(), Some(TryRecvError::Closed));
+        assert_ne!(turns.ask(other).try_recv().err(), Some(TryRecvError::Closed));
+        assert_ne!(turns.ask(None).try_recv().err(), Some(TryRecvError::Closed));
+        // Who waits no more makes room.
+        drop(asked.pop());
+        assert_ne!(turns.ask(one).try_recv().err(), Some(TryRecvError::Closed));
     }
 }

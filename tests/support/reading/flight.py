@@ -111,6 +111,7 @@ def errors_say_what_and_whose_fault():
         fails(wrong, cursor, "SELECT nothing FROM usage", "TG6002", "nothing")
         fails(wrong, cursor, "SELECT CAST(tenant AS BIGINT) FROM usage", "TG6002")
         fails(wrong, cursor, "SELECT count(*) FROM usage WHERE output_tokens > ?", "TG6002", parameters=("many",))
+        fails(wrong, cursor, "SELECT ?", "TG6002", "2 values came", parameters=(1, 2))
         for sql in ("DROP TABLE usage", "INSERT INTO usage SELECT * FROM usage", "SELECT repeat('x', 4000000000)"):
             fails(refused, cursor, sql, "TG6001")
         for change in (

@@ -9,6 +9,9 @@ const SCHEMAS: &str = "SELECT nspname AS TABLE_SCHEM, NULL AS TABLE_CATALOG FROM
 /// `getTablePrivileges`.
 const PRIVILEGES: &str = "SELECT n.nspname,c.relname,r.rolname,c.relacl  FROM pg_catalog.pg_namespace n, pg_catalog.pg_class c, pg_catalog.pg_roles r  WHERE c.relnamespace = n.oid  AND c.relowner = r.oid  AND c.relkind IN ('r','p','v','m','f') AND n.nspname LIKE 'public' AND c.relname LIKE 'usage' ORDER BY nspname, relname";
 
+/// `getColumnPrivileges`.
+const OF_COLUMNS: &str = "SELECT n.nspname,c.relname,r.rolname,c.relacl,  a.attacl,  a.attname  FROM pg_catalog.pg_namespace n, pg_catalog.pg_class c,  pg_catalog.pg_roles r, pg_catalog.pg_attribute a  WHERE c.relnamespace = n.oid  AND c.relowner = r.oid  AND c.oid = a.attrelid  AND c.relkind = 'r'  AND a.attnum > 0 AND NOT a.attisdropped  AND c.relname = 'usage' AND a.attname LIKE 'tenant' ORDER BY attname ";
+
 /// `getPrimaryKeys`.
 const PRIMARY_KEYS: &str = "SELECT        result.TABLE_CAT,        result.TABLE_SCHEM,        result.TABLE_NAME,        result.COLUMN_NAME,        result.KEY_SEQ,        result.PK_NAME FROM      (SELECT NULL AS TABLE_CAT, n.nspname AS TABLE_SCHEM,   ct.relname AS TABLE_NAME, a.attname AS COLUMN_NAME,   (information_schema._pg_expandarray(i.indkey)).n AS KEY_SEQ, ci.relname AS PK_NAME,   information_schema._pg_expandarray(i.indkey) AS KEYS, a.attnum AS A_ATTNUM FROM pg_catalog.pg_class ct   JOIN pg_catalog.pg_attribute a ON (ct.oid = a.attrelid)   JOIN pg_catalog.pg_namespace n ON (ct.relnamespace = n.oid)   JOIN pg_catalog.pg_index i ON ( a.attrelid = i.indrelid)   JOIN pg_catalog.pg_class ci ON (ci.oid = i.indexrelid) WHERE true AND n.nspname = 'public' AND ct.relname = 'usage' AND i.indisprimary ) result where  result.A_ATTNUM = (result.KEYS).x ORDER BY result.table_name, result.pk_name, result.key_seq";
 
@@ -35,6 +38,8 @@ async fn what_there_is_is_told_to_pgjdbc() {
     check(&mut client, SCHEMAS, "SELECT 3\0").await;
     // Everybody may read, and nobody do more.
     check(&mut client, PRIVILEGES, "{=r/tollgate}").await;
+    let said = client.simple(OF_COLUMNS).await;
+    assert_eq!(String::from_utf8_lossy(&said).matches("{=r/tollgate}").count(), 2);
     for keys in [PRIMARY_KEYS, BEST_ROW, IMPORTED_KEYS] {
         check(&mut client, keys, "SELECT 0\0").await;
     }

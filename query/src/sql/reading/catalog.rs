@@ -44,6 +44,11 @@ pub(crate) struct Shown {
     pub(crate) is_view: bool,
 }
 
+/// What the columns of a table or view mean, by name.
+pub(crate) fn remarks(table: &str) -> Vec<(&'static str, &'static str)> {
+    known::of(table).map_or_else(Vec::new, |known| known.columns)
+}
+
 /// A value of a catalog.
 #[derive(Clone, Debug, PartialEq)]
 enum Cell {

@@ -9,7 +9,8 @@ use std::{fmt::Write as _, sync::Arc};
 use arrow::{
     array::{Array, ArrayRef, AsArray, StringArray},
     compute::cast,
-    datatypes::{DataType, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit},
+    datatypes::{DataType, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit},
+    error::ArrowError,
     util::display::{ArrayFormatter, FormatOptions},
 };
 use datafusion::{
@@ -174,9 +175,29 @@ impl ScalarUDFImpl for Text {
     }
 }
 
-fn spans(array: &ArrayRef) -> Result<StringArray> {
-    let array = cast(array, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+/// Spans of time as text.
+pub(crate) fn spans(array: &ArrayRef) -> Result<StringArray, ArrowError> {
+    let array = intervals(array)?;
     Ok(array.as_primitive::<IntervalMonthDayNanoType>().iter().map(|of| of.map(span)).collect())
+}
+
+/// Spans of time as intervals. A difference of times has as many days as there are whole ones in it, as in Postgres.
+pub(crate) fn intervals(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    const DAY: i64 = 86_400;
+    let a_second = match array.data_type() {
+        DataType::Duration(TimeUnit::Second) => 1,
+        DataType::Duration(TimeUnit::Millisecond) => 1_000,
+        DataType::Duration(TimeUnit::Microsecond) => 1_000_000,
+        DataType::Duration(TimeUnit::Nanosecond) => 1_000_000_000,
+        _ => return cast(array, &DataType::Interval(IntervalUnit::MonthDayNano)),
+    };
+    let units = cast(array, &DataType::Int64)?;
+    let interval = |units: i64| -> Result<IntervalMonthDayNano, ArrowError> {
+        let (days, rest) = (units / (DAY * a_second), units % (DAY * a_second));
+        let days = i32::try_from(days).map_err(|error| ArrowError::ComputeError(format!("overflow: {error}")))?;
+        Ok(IntervalMonthDayNano::new(0, days, rest * (1_000_000_000 / a_second)))
+    };
+    Ok(Arc::new(units.as_primitive::<Int64Type>().try_unary::<_, IntervalMonthDayNanoType, _>(interval)?))
 }
 
 /// Times, instants among them in a zone.
@@ -196,7 +217,21 @@ fn times(array: &ArrayRef, zone: &Arc<str>) -> Result<StringArray> {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{DurationMicrosecondArray, DurationSecondArray};
+
     use super::*;
+
+    #[test]
+    fn a_difference_has_days() {
+        let check = |array: ArrayRef, wanted: &str| assert_eq!(spans(&array).unwrap().value(0), wanted);
+        let micros = |micros: i64| Arc::new(DurationMicrosecondArray::from(vec![micros]));
+        check(micros(1_644_300_000_000), "19 days 00:45:00");
+        check(micros(-1_644_300_500_000), "-19 days -00:45:00.5");
+        check(micros(0), "00:00:00");
+        // Beyond what nanoseconds can count.
+        check(micros(i64::MAX), "106751991 days 04:00:54.775807");
+        check(Arc::new(DurationSecondArray::from(vec![90_000])), "1 day 01:00:00");
+    }
 
     #[test]
     fn a_span_is_written_as_postgres_does() {

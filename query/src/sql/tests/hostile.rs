@@ -126,6 +126,8 @@ const BOMBS: &[&str] = &[
     "SELECT CAST(NULL AS BIGINT[2147483647]) AS a FROM usage",
     "SELECT TRY_CAST(NULL AS BIGINT[]) AS a FROM usage",
     "SELECT to_char(p1.valid_from, repeat('%+', 500)) FROM prices p1, prices p2",
+    "SELECT string_agg(repeat('x', 4000000000), '') FROM usage",
+    "SELECT string_agg(repeat('x', 1000), '') FROM generate_series(1, 1000000000) n",
 ];
 
 pub(crate) fn own() -> Vec<schemas::ledger::Entry> {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::world::{self, World, charged, everyone, only};
+use crate::sql::encode::Format;
 
 fn entries() -> Vec<schemas::ledger::Entry> {
     vec![
@@ -156,18 +157,66 @@ async fn texts_are_joined_as_far_as_that_is_bounded() {
         let acme = "FROM usage WHERE tenant = 'acme'";
         let ask = async |what: &str| world.ask(&caller, &format!("SELECT {what} AS u {acme}")).await;
         assert_eq!(ask("string_agg(user_id, ',' ORDER BY user_id)").await, Ok(json!([{"u": "alice,alice,bob,eve"}])));
-        assert_eq!(ask("string_agg(DISTINCT user_id, '')").await.map(|_| ()), Ok(()));
+        assert_eq!(ask("string_agg(DISTINCT user_id, ',')").await, Ok(json!([{"u": "alice,bob,eve"}])));
+        let downward = "string_agg(DISTINCT user_id, ',' ORDER BY user_id DESC)";
+        assert_eq!(ask(downward).await, Ok(json!([{"u": "eve,bob,alice"}])));
         assert_eq!(ask("string_agg(tenant, '/')").await, Ok(json!([{"u": "acme/acme/acme/acme"}])));
         assert_eq!(ask("string_agg(user_id, ',') FILTER (WHERE 1 = 2)").await, Ok(json!([{"u": null}])));
-        for long in ["string_agg(rpad(user_id, 300), ',')", "string_agg(rpad(user_id, 300), ',' ORDER BY user_id)"] {
-            let error = ask(long).await.unwrap_err();
+        for long in ["rpad(user_id, 9000), ','", "rpad(user_id, 9000), ',' ORDER BY time", "rpad(call_id, 9000), ','"] {
+            let length = format!("length(string_agg({long}))");
+            assert_eq!(ask(&length).await, Ok(json!([{"u": 4 * 9_000 + 3}])), "{long}");
+        }
+        assert_eq!(ask("length(string_agg(DISTINCT rpad(user_id, 9000), ','))").await, Ok(json!([{"u": 27_002}])));
+        // 20,000 × 1,000 bytes, of which all but a few stand between texts.
+        let between = "-".repeat(1_000);
+        for joined in ["n::text, '-'", "n::text, '-' ORDER BY n", "DISTINCT n::text, '-'"] {
+            let joined = joined.replace('-', &between);
+            let sql = format!("SELECT length(string_agg({joined})) AS u FROM generate_series(1, 20000) n");
+            let error = world.ask(&caller, &sql).await.unwrap_err();
             assert!(error.starts_with("TG6001") && error.contains("string_agg"), "{error}");
         }
+        let many: Vec<_> = (0..65).map(|at| format!("string_agg(user_id, '{at}') AS u{at}")).collect();
+        let error = world.ask(&caller, &format!("SELECT {} FROM usage", many.join(", "))).await.unwrap_err();
+        assert!(error.starts_with("TG6001") && error.contains("longer"), "{error}");
     }
     let groups = "SELECT user_id, string_agg(model, '+') AS m FROM usage WHERE tenant = 'acme' GROUP BY user_id \
                   ORDER BY user_id LIMIT 1";
     let wanted = json!([{"user_id": "alice", "m": "gpt-5-mini+gpt-5-mini"}]);
     assert_eq!(world.ask(&everyone(), groups).await, Ok(wanted));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_shows_what_postgres_shows() {
+    let world = World::new(&entries(), 5).await;
+    let csv = async |sql: &str| {
+        let answer = world.engine.answer(&everyone(), sql, Format::Csv).await.unwrap();
+        String::from_utf8(answer).unwrap()
+    };
+    let values = "'Infinity'::float8 AS i, '-infinity'::float4 AS m, 'nan'::float8 AS x, \
+                  timestamp '2026-11-20 00:45' - timestamp '2026-11-01' AS d, interval '1 mon 2 days 03:04:05.6' AS v";
+    let (days, span) = ("19 days 00:45:00", "1 mon 2 days 03:04:05.6");
+    let wanted = json!([{"i": "Infinity", "m": "-Infinity", "x": "NaN", "d": days, "v": span}]);
+    assert_eq!(world.ask(&everyone(), &format!("SELECT {values}")).await, Ok(wanted));
+    let wanted = format!("i,m,x,d,v\nInfinity,-Infinity,NaN,{days},{span}\n");
+    assert_eq!(csv(&format!("SELECT {values}")).await, wanted);
+    // NULL is no text without letters.
+    for (sql, wanted) in [
+        (
+            "SELECT NULL::text AS n, '' AS \"e,\", 'a\"b' AS q, 'inf' AS t, NULL AS u",
+            "n,\"e,\",q,t,u\n,\"\",\"a\"\"b\",inf,\n",
+        ),
+        ("SELECT NULL::text AS n", "n\n\n"),
+        ("SELECT '' AS n", "n\n\"\"\n"),
+        ("SELECT tenant FROM usage WHERE 1 = 2", "tenant\n"),
+    ] {
+        assert_eq!(csv(sql).await, wanted, "{sql}");
+    }
+    // And no text has a letter of no number.
+    for sql in ["SELECT chr(0) AS a", "SELECT 'a\0b' AS a", "SELECT user_id || chr(input_tokens * 0) AS a FROM usage"] {
+        let error = world.ask(&everyone(), sql).await.unwrap_err();
+        assert!(error.starts_with("TG6002"), "{sql}: {error}");
+    }
+    assert_eq!(world.ask(&everyone(), "SELECT chr(228) AS a").await, Ok(json!([{"a": "ä"}])));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -342,6 +342,8 @@ fn attributes(oid: i32, table: &Shown) -> Vec<Row> {
             ("attidentity", "".into()),
             ("attgenerated", "".into()),
             ("attislocal", true.into()),
+            // Of one without, pgjdbc says that its owner may write it.
+            ("attacl", READABLE.into()),
         ]
     };
     table.schema.fields().iter().enumerate().map(attribute).collect()
