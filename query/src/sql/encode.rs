@@ -473,7 +473,7 @@ fn spelled(batch: &RecordBatch) -> Result<Vec<ArrayRef>, ArrowError> {
         DataType::Timestamp(unit, Some(zone)) if zone.as_ref() != "UTC" => {
             arrow::compute::cast(column, &DataType::Timestamp(*unit, Some("UTC".into())))
         }
-        DataType::Interval(_) | DataType::Duration(_) => Ok(Arc::new(spans(column)?)),
+        DataType::Interval(_) | DataType::Duration(_) => Ok(Arc::new(spans(column)?) as ArrayRef),
         _ => Ok(Arc::clone(column)),
     });
     columns.collect()
