@@ -111,9 +111,7 @@ pub(crate) fn open(
     state.register_function_rewrite(Arc::new(Beside))?;
     state.register_function_rewrite(Arc::new(whole::Places))?;
     state.register_function_rewrite(instants)?;
-    if reading.is_some() {
-        state.register_function_rewrite(Arc::new(InText::of(zone.clone())))?;
-    }
+    state.register_function_rewrite(Arc::new(InText::of(zone.clone(), reading.is_some())))?;
     if let Some(zone) = zone {
         state.register_function_rewrite(Arc::new(InZone(zone)))?;
     }

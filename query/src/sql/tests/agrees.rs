@@ -507,34 +507,81 @@ async fn a_parameter_has_the_type_that_it_is_cast_to() {
 async fn seconds_have_their_parts() {
     let world = world().await;
     const TIME: &str = "timestamp '2026-11-01 00:03:01.75'";
-    for (part, wanted) in [
-        ("second", json!("1.750000")),
-        ("milliseconds", json!("1750.000")),
-        ("microseconds", json!(1_750_000)),
-        ("minute", json!(3)),
-        ("epoch", json!(1_793_491_381.75)),
+    for (part, exact, float) in [
+        ("second", "1.750000", 1.75),
+        ("milliseconds", "1750.000", 1_750.0),
+        ("microseconds", "1750000", 1_750_000.0),
+        ("minute", "3", 3.0),
+        ("epoch", "1793491381.750000", 1_793_491_381.75),
+        ("decade", "202", 202.0),
+        ("century", "21", 21.0),
+        ("millennium", "3", 3.0),
     ] {
-        check(&world, &format!("extract({part} FROM {TIME}) AS v FROM (SELECT 1) s"), wanted.clone()).await;
-        check(&world, &format!("date_part('{part}', {TIME})"), wanted).await;
+        check(&world, &format!("extract({part} FROM {TIME}) AS v FROM (SELECT 1) s"), json!(exact)).await;
+        check(&world, &format!("date_part('{part}', {TIME})"), json!(float)).await;
     }
-    check(&world, "date_part('second', interval '90.5 seconds')", json!("30.500000")).await;
+    check(&world, "date_part('second', interval '90.5 seconds')", json!(30.5)).await;
+    check(&world, "extract(century FROM interval '2026 years')", json!("20")).await;
+    check(&world, "extract(epoch FROM date '2026-11-01')", json!("1793491200")).await;
+    check(&world, "extract(epoch FROM time '00:01:30.5')", json!("90.500000")).await;
     // 60 days, 6:05:53.519381.
     const BETWEEN: &str = "timestamp '2026-12-31 06:05:53.519381' - timestamp '2026-11-01'";
     for (part, wanted) in [
-        ("epoch", json!(5_205_953.519_381)),
-        ("day", json!(60)),
-        ("hour", json!(6)),
-        ("minute", json!(5)),
+        ("epoch", json!("5205953.519381")),
+        ("day", json!("60")),
+        ("hour", json!("6")),
+        ("minute", json!("5")),
         ("second", json!("53.519381")),
     ] {
         check(&world, &format!("extract({part} FROM {BETWEEN})"), wanted).await;
     }
-    check(&world, "extract(hour FROM timestamp '2026-11-01' - timestamp '2026-11-02 05:00')", json!(-5)).await;
-    check(&world, "extract(hour FROM interval '30 hours')", json!(30)).await;
-    check(&world, "extract(epoch FROM interval '1 year 1 month 1.5 seconds')", json!(34_149_601.5)).await;
+    check(&world, "extract(hour FROM timestamp '2026-11-01' - timestamp '2026-11-02 05:00')", json!("-5")).await;
+    check(&world, "extract(hour FROM interval '30 hours')", json!("30")).await;
+    check(&world, "extract(epoch FROM interval '1 year 1 month 1.5 seconds')", json!("34149601.500000")).await;
     check(&world, "extract(epoch FROM max(time) - min(time)) = 2 AS v FROM usage", json!(true)).await;
     check(&world, "count(*) AS v FROM usage WHERE extract(second FROM time) = 2", json!(1)).await;
     check(&world, "count(*) AS v FROM usage WHERE extract(year FROM time) = 2026", json!(3)).await;
+    check(&world, "count(*) AS v FROM usage WHERE date_part('year', time) > 2025.5", json!(3)).await;
+    // Years are brought to the files.
+    for year in ["extract(year FROM time)", "date_part('year', time)"] {
+        let plan = format!("EXPLAIN SELECT user_id FROM usage WHERE {year} = 2026");
+        let plan = world.ask(&everyone(), &plan).await.unwrap().to_string();
+        assert!(plan.contains("1767225600000000") && plan.contains("1798761600000000"), "{plan}");
+    }
+}
+
+/// The answers are those of Postgres, to its own digits.
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_a_time_are_no_integers() {
+    let world = world().await;
+    for (value, wanted) in [
+        ("extract(minute FROM timestamp '2026-11-20 00:45') / 60", json!("0.750000000000000000")),
+        ("round(extract(doy FROM date '2026-11-20') / 7, 10)", json!("46.2857142857")),
+        ("date_part('month', date '2026-11-20') / 4", json!(2.75)),
+        ("(extract(hour FROM timestamp '2026-11-20 10:00') / 4)::int", json!(3)),
+        ("(date_part('hour', timestamp '2026-11-20 10:00') / 4)::int", json!(2)),
+        ("extract(hour FROM interval '5 hours') / 2 = 2.5", json!(true)),
+        ("ceil(extract(day FROM date '2026-11-20') / 7) = 3", json!(true)),
+        ("cost_usd * (extract(day FROM time) / 4) = 0 AS v FROM usage LIMIT 1", json!(false)),
+        ("avg(extract(hour FROM time) + extract(second FROM time) / 60) > 0 AS v FROM usage", json!(true)),
+        ("count(*) AS v FROM usage WHERE extract(second FROM time) / 10 = 0.2", json!(1)),
+        // A half is away from zero.
+        ("(extract(epoch FROM timestamp '2026-11-20 10:30') / 3600)::bigint", json!(498_659)),
+        ("extract(hour FROM timestamp '2026-11-20 10:00')::int % 4", json!(2)),
+        ("extract(isodow FROM timestamp '2026-11-20') IN (5, 6)", json!(true)),
+        ("extract(hour FROM timestamp '2026-11-20 10:00') || 'h'", json!("10h")),
+        ("date_part('hour', timestamp '2026-11-20 10:00') || 'h'", json!("10h")),
+        ("lpad(date_part('month', max(time))::text, 3, '0') AS v FROM usage", json!("011")),
+        ("to_timestamp(extract(epoch FROM max(time))) = max(time) AS v FROM usage", json!(true)),
+    ] {
+        check(&world, value, wanted).await;
+    }
+    let by = "SELECT extract(year FROM time) AS y, date_part('year', time) AS z, count(*) AS n FROM usage \
+              GROUP BY extract(year FROM time), date_part('year', time)";
+    assert_eq!(world.ask(&everyone(), by).await, Ok(json!([{"y": "2026", "z": 2026.0, "n": 3}])));
+    let described = world.engine.describe(&everyone(), Question::plain(by)).await.unwrap();
+    let kinds: Vec<&str> = described.schema.fields().iter().map(|field| types::of(field.data_type()).name).collect();
+    assert_eq!(kinds, ["numeric", "float8", "int8"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
