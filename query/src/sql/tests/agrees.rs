@@ -406,6 +406,11 @@ async fn types_are_as_long_as_they_say() {
     check(&world, "power(NULL::float8, 0.5)", json!(null)).await;
     check(&world, "sum(exp(x)) IS NULL AS v FROM (VALUES (1.5::float8)) t(x) WHERE x > 2", json!(true)).await;
     check(&world, "log(NULL::float8, 0)", json!(null)).await;
+    check(&world, "log(1000)", json!(3.0)).await;
+    check(&world, "trunc(log(0.001))", json!(-3.0)).await;
+    check(&world, "log(10, 1000)", json!(3.0)).await;
+    check(&world, "log(2, 8::real)", json!(3.0)).await;
+    check(&world, "sum(floor(log(x))) AS v FROM (VALUES (1000), (9999)) t(x)", json!(6.0)).await;
     for (value, wanted) in [
         ("'abc'::char(2)", json!("ab")),
         ("CAST('abc' AS character(2))", json!("ab")),
