@@ -89,6 +89,7 @@ mod scaled;
 mod series;
 mod session;
 mod shared;
+mod sides;
 mod span;
 mod statement;
 mod summed;

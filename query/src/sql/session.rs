@@ -52,7 +52,7 @@ use super::{
     },
     rolled::Rollups,
     scaled::Scale,
-    series, whole,
+    series, sides, whole,
 };
 
 /// The temporary space that all queries together may use.
@@ -103,6 +103,7 @@ pub(crate) fn open(
         .with_table_function_list(vec![series::series()])
         .with_expr_planners(planners(&instants))
         .with_optimizer_rules(optimizers(rollups))
+        .with_physical_optimizer_rules(sides::rules(*tenants != Tenants::All))
         .build();
     for rule in exact::rules() {
         state.add_analyzer_rule(rule);

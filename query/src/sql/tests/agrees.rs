@@ -6,7 +6,7 @@ use arrow::{
 };
 use serde_json::{Value, json};
 
-use super::world::{World, charged, everyone};
+use super::world::{World, charged, everyone, only};
 use crate::sql::{Question, encode::Format, types};
 
 async fn world() -> World {
@@ -552,6 +552,34 @@ async fn seconds_have_their_parts() {
         let plan = format!("EXPLAIN SELECT user_id FROM usage WHERE {year} = 2026");
         let plan = world.ask(&everyone(), &plan).await.unwrap().to_string();
         assert!(plan.contains("1767225600000000") && plan.contains("1798761600000000"), "{plan}");
+    }
+}
+
+/// As often as it takes to see sides that race.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sides_of_a_union_are_in_order() {
+    let world = world().await;
+    const SIDES: &str = "SELECT 1 AS a FROM usage UNION ALL SELECT 2 FROM usage UNION ALL SELECT 3 FROM usage";
+    let of = |sides: &[i64]| -> Value { sides.iter().map(|side| json!({ "a": side })).collect() };
+    for _ in 0..20 {
+        for (sql, wanted) in [
+            (SIDES.to_owned(), of(&[1, 1, 1, 2, 2, 2, 3, 3, 3])),
+            (
+                format!("SELECT t.a FROM (VALUES (1), (2), (3)) v(n) JOIN ({SIDES}) t ON v.n = t.a WHERE a > 1"),
+                of(&[2, 2, 2, 3, 3, 3]),
+            ),
+            (format!("SELECT a FROM (SELECT a, count(*) FROM ({SIDES}) t GROUP BY a) s"), of(&[1, 2, 3])),
+        ] {
+            assert_eq!(world.ask(&only(&["acme"]), &sql).await, Ok(wanted), "{sql}");
+        }
+        for (sql, wanted) in [
+            (format!("{SIDES} LIMIT 2"), of(&[1, 1])),
+            (format!("SELECT a FROM ({SIDES}) t LIMIT 2 OFFSET 2"), of(&[1, 2])),
+        ] {
+            for caller in [everyone(), only(&["acme"])] {
+                assert_eq!(world.ask(&caller, &sql).await, Ok(wanted.clone()), "{sql}");
+            }
+        }
     }
 }
 
