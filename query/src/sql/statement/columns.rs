@@ -1,11 +1,16 @@
 //! What columns are called that have no name of their own: where the engine would find two of one name, and where its own is not known
 //! to clients of Postgres.
 
-use std::{collections::HashMap, mem, ops::ControlFlow};
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    ops::ControlFlow,
+};
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectNamePart, OrderBy,
-    Query, Select, SelectItem, SetExpr, Value, ValueWithSpan, WindowType, visit_expressions_mut,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName,
+    ObjectNamePart, OrderBy, Query, Select, SelectItem, SetExpr, Value, ValueWithSpan, WindowType,
+    visit_expressions_mut,
 };
 
 use crate::sql::reading::rewrite::{call, taken};
@@ -27,6 +32,45 @@ pub(super) fn shown_as(item: &SelectItem) -> Option<String> {
         SelectItem::ExprWithAlias { alias, .. } => Some(ident(alias)),
         SelectItem::UnnamedExpr(_) => None,
         _ => Some("*".to_owned()),
+    }
+}
+
+/// Names columns that Postgres calls as they are called here, and those that would have the name of another: that and a number.
+pub(super) fn named(select: &mut Select, ordered: &HashSet<String>) {
+    let shown: Vec<String> = select.projection.iter().filter_map(shown_as).collect();
+    let all = shown.iter().any(|name| name == "*");
+    // Of one table `model` and `usage.model` are the same.
+    let is_alone = matches!(select.from.as_slice(), [from] if from.joins.is_empty());
+    let mut taken: HashSet<String> = shown.into_iter().chain(ordered.iter().cloned()).collect();
+    let (mut seen, mut plain, mut aliased) = (HashSet::new(), HashSet::new(), HashSet::new());
+    for item in &mut select.projection {
+        let own = shown_as(item);
+        let (name, is_new) = match (&*item, own) {
+            (SelectItem::ExprWithAlias { .. }, Some(own)) => {
+                let is_first = !plain.contains(&own) && aliased.insert(own.clone());
+                ((!is_first).then_some(own), false)
+            }
+            (SelectItem::UnnamedExpr(expr), Some(own)) => {
+                let column = if is_alone { own.clone() } else { alike(expr) };
+                let is_first = seen.insert(column) && !aliased.contains(&own);
+                plain.insert(own.clone());
+                ((!is_first).then_some(own), false)
+            }
+            (SelectItem::UnnamedExpr(expr), None) => match column_of(expr) {
+                Some(name) => (Some(name), !all),
+                None => ((!seen.insert(alike(expr))).then(|| called(expr)), !all),
+            },
+            _ => continue,
+        };
+        let Some(name) = name else { continue };
+        let first = if is_new { 1 } else { 2 };
+        let mut free = (first..).map(|number| if number == 1 { name.clone() } else { format!("{name}_{number}") });
+        let name = free.find(|name| taken.insert(name.clone())).unwrap_or_default();
+        let expr = match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => taken(expr),
+            _ => continue,
+        };
+        *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
     }
 }
 
@@ -77,9 +121,29 @@ pub(super) fn alike(expr: &Expr) -> String {
     of.to_string().to_lowercase()
 }
 
+/// Functions by other names, and those that the engine has for them.
+const SAME: &[(&str, &str)] = &[
+    ("char_length", "character_length"),
+    ("every", "bool_and"),
+    ("length", "character_length"),
+    ("pow", "power"),
+    ("sign", "signum"),
+    ("stddev_samp", "stddev"),
+    ("substring", "substr"),
+    ("var_samp", "var"),
+    ("variance", "var"),
+];
+
 /// Takes off an expression what is left out of its name, when it was taken off its parts.
 fn bare(expr: &mut Expr) {
+    if let Expr::Function(function) = expr
+        && let Some(name) = name_of(function)
+        && let Some((_, own)) = SAME.iter().find(|(other, _)| *other == name)
+    {
+        function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(*own))]);
+    }
     let of = match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => call("power", [taken(left), taken(right)]),
         Expr::Cast { expr: of, .. } | Expr::Nested(of) => mem::replace(&mut **of, Expr::Value(Value::Null.into())),
         Expr::TypedString(text) => Expr::Value(text.value.clone()),
         Expr::Subquery(query) => match column(query) {

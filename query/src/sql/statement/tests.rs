@@ -28,6 +28,18 @@ fn what_is_asked_twice_has_a_name_of_its_own() {
     check("SELECT *, a::int FROM u", Ok("SELECT *, a::INT AS \"a_2\" FROM u"));
     let again = "SELECT avg(x)::INT, avg(x) AS \"avg\", a, a AS \"a_2\" FROM u";
     check("SELECT avg(x)::int, avg(x), a, a FROM u", Ok(again));
+    check("SELECT a, a FROM u", Ok("SELECT a, a AS \"a_2\" FROM u"));
+    check("SELECT a, u.a, U.A FROM u", Ok("SELECT a, u.a AS \"a_2\", U.A AS \"a_3\" FROM u"));
+    check("SELECT u.a, v.a FROM u, v", Ok("SELECT u.a, v.a FROM u, v"));
+    check("SELECT u.a, v.a, u.a FROM u, v", Ok("SELECT u.a, v.a, u.a AS \"a_2\" FROM u, v"));
+    check("SELECT 1 AS a, 2 AS a, 3 AS a_2", Ok("SELECT 1 AS a, 2 AS \"a_3\", 3 AS a_2"));
+    check("SELECT a, upper(a) AS a FROM u", Ok("SELECT a, upper(a) AS \"a_2\" FROM u"));
+    check("SELECT upper(a) AS a, a FROM u", Ok("SELECT upper(a) AS a, a AS \"a_2\" FROM u"));
+    check("SELECT 10 ^ 3, power(10, 3)", Ok("SELECT 10 ^ 3, power(10, 3) AS \"power\""));
+    check(
+        "SELECT stddev(a), stddev_samp(a) FROM u",
+        Ok("SELECT stddev(a), stddev_samp(coalesce(a)) AS \"stddev_samp\" FROM u"),
+    );
     let keys = "SELECT coalesce(a::INT) AS \"a_2\", a, sum(coalesce(a::INT)) FROM u GROUP BY coalesce(a::INT), a HAVING coalesce(a::INT) > 1";
     check("SELECT a::int, a, sum(a::int) FROM u GROUP BY a::int, a HAVING a::int > 1", Ok(keys));
     check("SELECT a::int AS b FROM u GROUP BY a::int", Ok("SELECT a::INT AS b FROM u GROUP BY a::INT"));

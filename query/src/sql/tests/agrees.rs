@@ -658,6 +658,12 @@ async fn what_is_asked_twice_is_answered_twice() {
         "SELECT count(*) * 100 / 7, count(*) / 7.0 FROM usage",
         "SELECT sum(cost_usd::numeric), sum(cost_usd)::numeric / 3 FROM usage",
         "SELECT (input_tokens + 1) * 2, input_tokens + 1 * 2 FROM usage",
+        "SELECT model, usage.model FROM usage",
+        "SELECT 1 AS a, 2 AS a",
+        "SELECT * FROM (SELECT 1 AS a, 2 AS a) t",
+        "SELECT upper(model) AS model, model FROM usage",
+        "SELECT count(*) AS c, count(DISTINCT model) AS c FROM usage",
+        "SELECT 10 ^ 3, power(10, 3)",
     ] {
         let rows = world.ask(&everyone(), sql).await.expect(sql);
         assert_eq!(rows[0].as_object().unwrap().len(), 2, "{sql}");
