@@ -9,10 +9,11 @@ use std::{
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName,
-    ObjectNamePart, OrderBy, Query, Select, SelectItem, SetExpr, Value, ValueWithSpan, WindowType,
-    visit_expressions_mut,
+    ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, Value, ValueWithSpan, WindowType,
+    visit_expressions, visit_expressions_mut,
 };
 
+use super::{named::known, within::is_query};
 use crate::sql::reading::rewrite::{call, taken};
 
 /// Functions of groups and windows that take any value, not only a constant or a group.
@@ -157,6 +158,55 @@ fn bare(expr: &mut Expr) {
         },
     };
     *expr = of;
+}
+
+/// Orders groups by what a number stands for, as `ORDER BY 2` of `SELECT model, sum(cost_usd) / 7 …`: the engine looks for a column of that name
+/// among sums and groups alone. What names an alias, which in an expression is a column, and what is not the same twice it cannot be.
+pub(super) fn numbered(query: &mut Query) {
+    let Query { body, order_by: Some(order), .. } = query else { return };
+    let (SetExpr::Select(select), OrderByKind::Expressions(keys)) = (body.as_ref(), &mut order.kind) else { return };
+    if select.distinct.is_some() || !is_grouped(select) {
+        return;
+    }
+    let shown = &select.projection;
+    let is_alias = |item: &&SelectItem| matches!(item, SelectItem::ExprWithAlias { .. });
+    let aliased: HashSet<String> = shown.iter().filter(is_alias).filter_map(shown_as).collect();
+    if shown.iter().any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))) {
+        return;
+    }
+    for key in keys {
+        if let Expr::Value(ValueWithSpan { value: Value::Number(number, _), .. }) = &key.expr
+            && let Some(at) = number.parse::<usize>().ok().and_then(|number| number.checked_sub(1))
+            && let Some(SelectItem::UnnamedExpr(of)) = shown.get(at)
+            && is_made(of, &aliased)
+        {
+            key.expr = of.clone();
+        }
+    }
+}
+
+fn is_grouped(select: &Select) -> bool {
+    let by_keys = !matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty());
+    by_keys || visit_expressions(&select.projection, |part| stopped(is_sum(part))).is_break()
+}
+
+fn is_sum(expr: &Expr) -> bool {
+    matches!(expr, Expr::Function(function) if function.over.is_none() && is_of_values(function))
+}
+
+const fn stopped(stops: bool) -> ControlFlow<()> {
+    if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+/// Whether a column is made of others, and can be written again.
+fn is_made(expr: &Expr, aliased: &HashSet<String>) -> bool {
+    let is_column = shown_as(&SelectItem::UnnamedExpr(expr.clone())).is_some() || column_of(expr).is_some();
+    let is_other = |part: &Expr| match part {
+        Expr::Identifier(name) => aliased.contains(&known(name)),
+        Expr::Function(function) => name_of(function).is_some_and(|name| name == "random"),
+        part => is_query(part),
+    };
+    !is_column && !is_sum(expr) && visit_expressions(expr, |part| stopped(is_other(part))).is_continue()
 }
 
 /// Tells apart what the engine would call the same, and refuse.

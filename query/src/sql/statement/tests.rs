@@ -28,6 +28,16 @@ fn what_is_asked_twice_has_a_name_of_its_own() {
     check("SELECT *, a::int FROM u", Ok("SELECT *, a::INT AS \"a_2\" FROM u"));
     let again = "SELECT avg(x)::INT, avg(x) AS \"avg\", a, a AS \"a_2\" FROM u";
     check("SELECT avg(x)::int, avg(x), a, a FROM u", Ok(again));
+    let sums = "SELECT b, sum(a) / 7, b AS \"b_2\", rank() OVER () + 1 FROM u GROUP BY b ORDER BY sum(a) / 7 DESC, 1, rank() OVER () + 1";
+    check("SELECT b, sum(a) / 7, b, rank() OVER () + 1 FROM u GROUP BY b ORDER BY 2 DESC, 1, 4", Ok(sums));
+    for other in [
+        "SELECT a + 1 FROM u ORDER BY 1",
+        "SELECT upper(b) AS b, left(b, 2) FROM u GROUP BY c ORDER BY 2",
+        "SELECT b, sum(a) FROM u GROUP BY b ORDER BY 2",
+        "SELECT b, sum(a) * random() FROM u GROUP BY b ORDER BY 2",
+    ] {
+        check(other, Ok(other));
+    }
     check("SELECT a, a FROM u", Ok("SELECT a, a AS \"a_2\" FROM u"));
     check("SELECT a, u.a, U.A FROM u", Ok("SELECT a, u.a AS \"a_2\", U.A AS \"a_3\" FROM u"));
     check("SELECT u.a, v.a FROM u, v", Ok("SELECT u.a, v.a FROM u, v"));
