@@ -316,7 +316,7 @@ impl Engine {
         views::register(&state, public.as_ref(), &read)?;
         let instants = Instants::of(reading.as_ref().and_then(|reading| reading.zone.clone()), reading.is_some());
         let plan = united::united(state.statement_to_plan(statement).await?, &instants)?;
-        let plan = summed::divided(plan)?;
+        let plan = keys::in_sets(summed::divided(plan)?)?;
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)

@@ -555,6 +555,27 @@ async fn seconds_have_their_parts() {
     }
 }
 
+/// What is changed on the way to its types, among others by what it stands beside.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_several_sets_keeps_its_name() {
+    let world = world().await;
+    for (key, value) in [
+        ("coalesce(user_id, '-')", json!("alice")),
+        ("time < '2026-11-01 00:00:02'", json!(true)),
+        ("CASE WHEN NOT time BETWEEN '2026-11-01 13:30:00' AND '2026-11-05' THEN 'a' ELSE 'b' END", json!("a")),
+        ("round(input_tokens::float8)", json!(1.0)),
+        ("upper(coalesce(user_id, time::text))", json!("ALICE")),
+    ] {
+        for sets in [format!("ROLLUP ({key})"), format!("CUBE ({key}, model)"), format!("GROUPING SETS (({key}), ())")]
+        {
+            let sql = format!(
+                "SELECT {key} AS k, grouping({key}) AS g, count(*) > 0 AS n FROM usage GROUP BY {sets} ORDER BY 1 DESC NULLS LAST, 2 LIMIT 1"
+            );
+            assert_eq!(world.ask(&everyone(), &sql).await, Ok(json!([{"k": value, "g": 0, "n": true}])), "{sql}");
+        }
+    }
+}
+
 /// As often as it takes to see sides that race.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sides_of_a_union_are_in_order() {
