@@ -52,6 +52,7 @@ pub mod error;
 mod exact;
 mod fence;
 mod format;
+mod from_parts;
 mod functions;
 mod gate;
 mod growth;

@@ -553,6 +553,8 @@ async fn nothing_but_queries_and_settings_is_allowed() {
         ("date_trunc('day', time) = date '2026-11-01'", "=3"),
         ("date_trunc('day', time) = '2026-11-01'", "=3"),
         ("time::date = '2026-11-01'", "=3"),
+        ("tenant = ANY (string_to_array('acme,birch', ','))", "=3"),
+        ("tenant <> ALL (string_to_array('', ','))", "=3"),
         ("date_trunc('day', time) <> CAST(time AS date)", "=0"),
         ("to_char(time, 'YYYY-MM-DD HH24') = '2026-11-01 09'", "=3"),
     ] {

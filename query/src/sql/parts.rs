@@ -55,6 +55,12 @@ impl ExprPlanner for Extract {
     }
 }
 
+/// The seconds of a time, as its `epoch`.
+pub(super) fn epoch(of: Expr) -> Expr {
+    let extract = Part { is_exact: true, inner: datetime::date_part() };
+    ScalarUDF::from(extract).call(vec![lit(EPOCH), of])
+}
+
 /// `date_part`.
 pub(super) fn date_part() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(Part { is_exact: false, inner: datetime::date_part() }))

@@ -27,6 +27,7 @@ use super::{
     views,
 };
 
+mod calls;
 mod check;
 mod columns;
 mod merged;
@@ -302,6 +303,7 @@ impl VisitorMut for Written {
     }
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<String> {
+        calls::one_group(select)?;
         columns::named(select, &self.ordered);
         ControlFlow::Continue(())
     }
@@ -339,6 +341,7 @@ impl VisitorMut for Written {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+        calls::known(expr)?;
         numbers::spelled(expr);
         numbers::kept(expr);
         types::meant(expr);

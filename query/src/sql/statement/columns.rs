@@ -124,6 +124,7 @@ pub(super) fn alike(expr: &Expr) -> String {
 
 /// Functions by other names, and those that the engine has for them.
 const SAME: &[(&str, &str)] = &[
+    ("ceiling", "ceil"),
     ("char_length", "character_length"),
     ("every", "bool_and"),
     ("length", "character_length"),
@@ -185,7 +186,8 @@ pub(super) fn numbered(query: &mut Query) {
     }
 }
 
-fn is_grouped(select: &Select) -> bool {
+/// Whether rows are put together in groups, or all of them in one.
+pub(super) fn is_grouped(select: &Select) -> bool {
     let by_keys = !matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty());
     by_keys || visit_expressions(&select.projection, |part| stopped(is_sum(part))).is_break()
 }

@@ -38,6 +38,9 @@ fn what_is_asked_twice_has_a_name_of_its_own() {
     ] {
         check(other, Ok(other));
     }
+    check("SELECT 1 AS a FROM u GROUP BY ()", Err("one group"));
+    check("SELECT count(*) FROM u GROUP BY ()", Ok("SELECT count(*) FROM u"));
+    check("SELECT to_char(a, 'FM999,990.00') FROM u", Err("round(x, 2)"));
     check("SELECT a, a FROM u", Ok("SELECT a, a AS \"a_2\" FROM u"));
     check("SELECT a, u.a, U.A FROM u", Ok("SELECT a, u.a AS \"a_2\", U.A AS \"a_3\" FROM u"));
     check("SELECT u.a, v.a FROM u, v", Ok("SELECT u.a, v.a FROM u, v"));

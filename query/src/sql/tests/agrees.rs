@@ -555,6 +555,47 @@ async fn seconds_have_their_parts() {
     }
 }
 
+/// The answers are those of Postgres.
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_and_words_of_postgres_are_known() {
+    let world = world().await;
+    for (value, wanted) in [
+        ("substring('foobar' FROM 'o.b')", json!("oob")),
+        ("substring('foobar', 'o(.)b')", json!("o")),
+        ("substring('foobar', 'x')", json!(null)),
+        ("substring('foobar' FROM 2 FOR 3)", json!("oob")),
+        ("substring(model FROM 'gpt-[0-9]') AS v FROM usage LIMIT 1", json!("gpt-5")),
+        ("overlay('abcdef' PLACING 'zz' FROM 2 FOR 3)", json!("azzef")),
+        ("ceiling(1.5) = 2", json!(true)),
+        ("div(7, 2)", json!("3")),
+        ("div(-7.5, 2)", json!("-3")),
+        ("pg_typeof(extract(hour FROM now()))", json!("numeric")),
+        ("pg_typeof(date_part('hour', now()))", json!("double precision")),
+        ("isfinite(now())", json!(true)),
+        ("isfinite(NULL::timestamp)", json!(null)),
+        ("make_timestamp(2026, 11, 1, 10, 20, 30.5)", json!("2026-11-01T10:20:30.500000Z")),
+        ("localtimestamp = now()::timestamp", json!(true)),
+        ("'today'::date = current_date", json!(true)),
+        ("'tomorrow'::date - current_date", json!(1)),
+        ("date 'yesterday' < current_date", json!(true)),
+        ("timestamp 'now' = now()::timestamp", json!(true)),
+        ("interval '1 month - 1 day' = interval '29 days'", json!(true)),
+        ("timestamp '2026-11-01' + time '10:00:01.5'", json!("2026-11-01T10:00:01.500000Z")),
+        ("timestamp '2026-11-01' - time '01:00'", json!("2026-10-31T23:00:00.000000Z")),
+        ("count(*) AS v FROM usage GROUP BY ()", json!(3)),
+    ] {
+        check(&world, value, wanted).await;
+    }
+    for (wrong, why) in [
+        ("substring(substring('foobar', 'o.b'), 'o')", "no other"),
+        ("make_timestamp(2026, 11, 31, 0, 0, 0)", "out of range"),
+        ("to_char(1234.5, 'FM999,990.00')", "round(x, 2)"),
+    ] {
+        let error = world.ask(&everyone(), &format!("SELECT {wrong} AS v")).await.unwrap_err();
+        assert!(error.contains(why), "{wrong}: {error}");
+    }
+}
+
 /// What is changed on the way to its types, among others by what it stands beside.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_several_sets_keeps_its_name() {
