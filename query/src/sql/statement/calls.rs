@@ -14,6 +14,9 @@ use crate::sql::reading::rewrite::{call, taken, written};
 /// What only numbers are written by.
 const OF_NUMBERS: &str = "FM90,.SGDLPRTHMI -+()$%";
 
+/// What clocks show now.
+const LOCAL: &str = "localtimestamp";
+
 /// Writes a call so that the engine knows it, or says why there is none.
 pub(super) fn known(expr: &mut Expr) -> ControlFlow<String> {
     let instead = match expr {
@@ -24,10 +27,7 @@ pub(super) fn known(expr: &mut Expr) -> ControlFlow<String> {
         Expr::Overlay { expr: of, overlay_what, overlay_from, overlay_for } => {
             let args = [of, overlay_what, overlay_from].into_iter().chain(overlay_for);
             let args: Vec<Expr> = args.map(|arg| taken(arg)).collect();
-            Some(call("overlay", args))
-        }
-        Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("localtimestamp") => {
-            Some(written("CAST(now() AS TIMESTAMP)"))
+            Some(call("\"overlay\"", args))
         }
         Expr::Function(function) => called(function)?,
         Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr: of, data_type, .. } => {
@@ -67,7 +67,13 @@ fn text_of(expr: &Expr) -> Option<String> {
 fn called(function: &mut Function) -> ControlFlow<String, Option<Expr>> {
     let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return ControlFlow::Continue(None) };
     let name = name.value.to_lowercase();
-    let FunctionArguments::List(list) = &mut function.args else { return ControlFlow::Continue(None) };
+    let list = match &mut function.args {
+        FunctionArguments::List(list) => list,
+        FunctionArguments::None if name == LOCAL => {
+            return ControlFlow::Continue(Some(written("CAST(now() AS TIMESTAMP)")));
+        }
+        _ => return ControlFlow::Continue(None),
+    };
     let args = list.args.iter_mut().map(|arg| match arg {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) => Some(arg),
         _ => None,
@@ -92,7 +98,7 @@ fn called(function: &mut Function) -> ControlFlow<String, Option<Expr>> {
             let right = Box::new(Expr::Value(Value::Null.into()));
             Some(Expr::Nested(Box::new(Expr::BinaryOp { left, op: BinaryOperator::Or, right })))
         }
-        ("localtimestamp", [digits]) => Some(written(&format!("CAST(now() AS TIMESTAMP({digits}))"))),
+        (LOCAL, [digits]) => Some(written(&format!("CAST(now() AS TIMESTAMP({digits}))"))),
         _ => None,
     })
 }

@@ -41,6 +41,15 @@ fn what_is_asked_twice_has_a_name_of_its_own() {
     check("SELECT 1 AS a FROM u GROUP BY ()", Err("one group"));
     check("SELECT count(*) FROM u GROUP BY ()", Ok("SELECT count(*) FROM u"));
     check("SELECT to_char(a, 'FM999,990.00') FROM u", Err("round(x, 2)"));
+    check(
+        "SELECT LocalTimestamp AS a, localtimestamp(0) AS b",
+        Ok("SELECT CAST(now() AS TIMESTAMP) AS a, \"timestamp\"(CAST(now() AS TIMESTAMP(6)), 0) AS b"),
+    );
+    check("SELECT overlay('ab' PLACING 'c' FROM 2) AS a", Ok("SELECT \"overlay\"('ab', 'c', 2) AS a"));
+    let found =
+        "SELECT CASE WHEN regexp_like(a, '(?s)o.b') THEN regexp_replace(a, '(?s)^.*?(o.b).*$', '\\1') END AS b FROM u";
+    check("SELECT substring(a FROM 'o.b') AS b FROM u", Ok(found));
+    check("SELECT 'today'::date AS a", Ok("SELECT CAST(current_date AS DATE) AS a"));
     check("SELECT a, a FROM u", Ok("SELECT a, a AS \"a_2\" FROM u"));
     check("SELECT a, u.a, U.A FROM u", Ok("SELECT a, u.a AS \"a_2\", U.A AS \"a_3\" FROM u"));
     check("SELECT u.a, v.a FROM u, v", Ok("SELECT u.a, v.a FROM u, v"));
