@@ -42,7 +42,7 @@ pub(super) fn named(select: &mut Select, ordered: &HashSet<String>) {
     let all = shown.iter().any(|name| name == "*");
     // Of one table `model` and `usage.model` are the same.
     let is_alone = matches!(select.from.as_slice(), [from] if from.joins.is_empty());
-    let mut taken: HashSet<String> = shown.into_iter().chain(ordered.iter().cloned()).collect();
+    let mut names: HashSet<String> = shown.into_iter().chain(ordered.iter().cloned()).collect();
     let (mut seen, mut plain, mut aliased) = (HashSet::new(), HashSet::new(), HashSet::new());
     for item in &mut select.projection {
         let own = shown_as(item);
@@ -66,7 +66,7 @@ pub(super) fn named(select: &mut Select, ordered: &HashSet<String>) {
         let Some(name) = name else { continue };
         let first = if is_new { 1 } else { 2 };
         let mut free = (first..).map(|number| if number == 1 { name.clone() } else { format!("{name}_{number}") });
-        let name = free.find(|name| taken.insert(name.clone())).unwrap_or_default();
+        let name = free.find(|name| names.insert(name.clone())).unwrap_or_default();
         let expr = match item {
             SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => taken(expr),
             _ => continue,
