@@ -53,6 +53,7 @@ pub mod error;
 mod exact;
 mod fence;
 mod format;
+mod from_parts;
 mod functions;
 mod gate;
 mod growth;
@@ -90,6 +91,7 @@ mod scaled;
 mod series;
 mod session;
 mod shared;
+mod sides;
 mod span;
 mod statement;
 mod summed;
@@ -316,7 +318,7 @@ impl Engine {
         views::register(&state, public.as_ref(), &read)?;
         let instants = Instants::of(reading.as_ref().and_then(|reading| reading.zone.clone()), reading.is_some());
         let plan = united::united(state.statement_to_plan(statement).await?, &instants)?;
-        let plan = summed::divided(plan)?;
+        let plan = keys::in_sets(summed::divided(plan)?)?;
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)

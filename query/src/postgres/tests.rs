@@ -614,6 +614,8 @@ async fn nothing_but_queries_and_settings_is_allowed() {
         ("date_trunc('day', time) = date '2026-11-01'", "=3"),
         ("date_trunc('day', time) = '2026-11-01'", "=3"),
         ("time::date = '2026-11-01'", "=3"),
+        ("tenant = ANY (string_to_array('acme,birch', ','))", "=3"),
+        ("tenant <> ALL (string_to_array('', ','))", "=3"),
         ("date_trunc('day', time) <> CAST(time AS date)", "=0"),
         ("to_char(time, 'YYYY-MM-DD HH24') = '2026-11-01 09'", "=3"),
     ] {
@@ -675,6 +677,7 @@ async fn nothing_but_queries_and_settings_is_allowed() {
     check(&mut client, "ROLLBACK", "ROLLBACK\0ZI").await;
     check(&mut client, "", "IZI").await;
     check(&mut client, "SELECT 1, 1", "?column?_2\0").await;
+    check(&mut client, "SELECT tenant, tenant FROM usage", "tenant_2\0").await;
     check(&mut client, "SELECT array_agg(tenant) FROM usage, pg_namespace", "C42883").await;
     check(&mut client, "SELECT pg_size_pretty(sum(output_tokens)) FROM usage", "C42883").await;
     check(&mut client, "SELECT 1; SELECT 2", "SELECT 1\0").await;

@@ -23,7 +23,8 @@ use datafusion::{
 use super::{
     age, bucket, chr, clock, coalesce,
     error::refused,
-    exact, format, interpolated, joined, json, logarithm, md5, modulo, numeric, ordered, parts, percentile, quotient,
+    exact, format, from_parts, interpolated, joined, json, logarithm, md5, modulo, numeric, ordered, parts, percentile,
+    quotient,
     reading::catalog::{regclass, typename, viewdef},
     replacement, rounded, tag, trunc,
 };
@@ -60,6 +61,9 @@ const GROWING: &[(&str, Growth)] = &[
     ("replace", Growth::Replaced),
     ("regexp_replace", Growth::Replaced),
 ];
+
+/// What Postgres calls some of them, too.
+const OTHERWISE: &[(&str, &str)] = &[("signum", "sign"), ("ceil", "ceiling")];
 
 /// The engine's own.
 const AGGREGATES: &str = "\
@@ -100,6 +104,7 @@ fn allowed() -> Vec<Arc<ScalarUDF>> {
         bucket::width_bucket(),
         modulo::modulo(),
         format::format(),
+        from_parts::make_timestamp(),
         numeric::numeric(),
         rounded::timestamp(),
     ];
@@ -110,6 +115,7 @@ fn allowed() -> Vec<Arc<ScalarUDF>> {
         viewdef::pg_get_viewdef(),
         regclass::regclass(),
         typename::format_type(),
+        typename::pg_typeof(),
     ];
     allowed.extend(own);
     for function in functions::all_default_functions().into_iter().chain([json::json_object()]) {
@@ -126,9 +132,8 @@ fn allowed() -> Vec<Arc<ScalarUDF>> {
             allowed.push(logarithm::checked(function));
         } else if name == "date_part" {
             allowed.push(parts::date_part());
-        } else if name == "signum" {
-            // As Postgres calls it.
-            allowed.push(Arc::new(ScalarUDF::clone(&function).with_aliases(["sign"])));
+        } else if let Some((_, other)) = OTHERWISE.iter().find(|(own, _)| *own == name) {
+            allowed.push(Arc::new(ScalarUDF::clone(&function).with_aliases([*other])));
         } else if PLAIN.split(' ').any(|known| known == name) {
             allowed.push(function);
         }

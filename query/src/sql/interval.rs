@@ -1,9 +1,29 @@
 //! Intervals as Postgres writes them, `3 days 04:05:06`: numbers with their units, and behind them what a clock shows, which the engine does
-//! not read.
+//! not read; nor signs that stand alone, as in `1 month - 1 day`.
 
-/// An interval in units alone; nothing where no clock is in it that can be read.
+/// An interval in units alone, with signs before their numbers; nothing where it is so, or cannot be read.
 pub(crate) fn in_units(text: &str) -> Option<String> {
-    let text = text.trim();
+    let signed = signed(text);
+    without_clock(&signed).or_else(|| (signed != text.trim()).then_some(signed))
+}
+
+fn signed(text: &str) -> String {
+    let (mut signed, mut is_minus) = (String::with_capacity(text.len()), false);
+    for word in text.split_whitespace() {
+        if matches!(word, "+" | "-") {
+            is_minus = word == "-";
+            continue;
+        }
+        let sign = if std::mem::take(&mut is_minus) { "-" } else { "" };
+        let space = if signed.is_empty() { "" } else { " " };
+        signed.push_str(space);
+        signed.push_str(sign);
+        signed.push_str(word.strip_prefix('+').unwrap_or(word));
+    }
+    signed
+}
+
+fn without_clock(text: &str) -> Option<String> {
     let (units, clock) = text.rsplit_once(' ').unwrap_or(("", text));
     let (sign, clock) = match clock.strip_prefix('-') {
         Some(clock) => ("-", clock),
@@ -31,6 +51,9 @@ mod tests {
         check("3 days 04:05:06", Some("3 days 04 hours 05 minutes 06 seconds"));
         check(" 1 mon -1 days -00:00:01.5 ", Some("1 mon -1 days -00 hours -00 minutes -01.5 seconds"));
         check("04:05", Some("04 hours 05 minutes 0 seconds"));
+        check("1 month - 1 day", Some("1 month -1 day"));
+        check("1 day - 02:00", Some("1 day -02 hours -00 minutes -0 seconds"));
+        check("+1 day", Some("1 day"));
         for other in ["", "3 days", "soon", "1 day 0:x", "1 day :00", "1:2:3:4", "1:2:3.", "1 day 1:-2"] {
             check(other, None);
         }

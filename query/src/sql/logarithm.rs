@@ -1,21 +1,23 @@
-//! Logarithms, of what has one: of zero, and of less, they are errors, as in Postgres. The engine would give one that is infinite, or none. And
-//! powers, which are errors where they are no number, or leave their type.
+//! Logarithms, of what has one: of zero, and of less, they are errors, as in Postgres. The engine would give one that is infinite, or none. To
+//! any base they are whole where there is such a one (`log(1000)` is 3); the engine's are quotients, just below. And powers, which are errors
+//! where they are no number, or leave their type.
 
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, AsArray, Float64Array},
+    array::{Array, ArrayRef, AsArray, Float64Array},
     compute::cast,
     datatypes::{DataType, FieldRef, Float64Type},
 };
 use datafusion::{
-    common::{DataFusionError, Result, exec_err},
+    common::{DataFusionError, Result, ScalarValue, exec_err},
     logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature},
 };
 
 /// Those that there are.
-pub(super) const NAMES: &[&str] = &["exp", "ln", "log", "log10", "log2", POWER];
+pub(super) const NAMES: &[&str] = &["exp", "ln", LOG, "log10", "log2", POWER];
 
+const LOG: &str = "log";
 const POWER: &str = "power";
 
 /// One of them, over the engine's own.
@@ -50,8 +52,8 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let rows =
-            if args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_))) { 1 } else { args.number_rows };
+        let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if is_scalar { 1 } else { args.number_rows };
         let floats = |arg: &ColumnarValue| Ok::<_, DataFusionError>(cast(&arg.to_array(rows)?, &DataType::Float64)?);
         let (first, second) = (args.args.first().map(floats).transpose()?, args.args.get(1).map(floats).transpose()?);
         let Some(first) = first.as_deref().map(|numbers| numbers.as_primitive::<Float64Type>()) else {
@@ -74,7 +76,16 @@ impl ScalarUDFImpl for Checked {
         {
             return exec_err!("{why}");
         }
-        let result = self.inner.invoke_with_args(args)?;
+        let result = if name == LOG {
+            let logarithms: ArrayRef = Arc::new(logarithms(first, second));
+            let logarithms = cast(&logarithms, args.return_field.data_type())?;
+            match is_scalar {
+                true => ColumnarValue::Scalar(ScalarValue::try_from_array(&logarithms, 0)?),
+                false => ColumnarValue::Array(logarithms),
+            }
+        } else {
+            self.inner.invoke_with_args(args)?
+        };
         let results = cast(&result.to_array(rows)?, &DataType::Float64)?;
         let left = results.as_primitive::<Float64Type>().iter().take(rows).enumerate().any(|(row, result)| {
             let of_numbers =
@@ -83,6 +94,26 @@ impl ScalarUDFImpl for Checked {
         });
         if left { exec_err!("value out of range: overflow") } else { Ok(result) }
     }
+}
+
+/// Logarithms of numbers, to the base of ten where no other stands before them.
+fn logarithms(first: &Float64Array, second: Option<&Float64Array>) -> Float64Array {
+    match second {
+        Some(numbers) => first.iter().zip(numbers).map(|(base, number)| Some(to_base(base?, number?))).collect(),
+        None => first.unary(|number| to_base(10.0, number)),
+    }
+}
+
+fn to_base(base: f64, number: f64) -> f64 {
+    let near = if base == 10.0 {
+        number.log10()
+    } else if base == 2.0 {
+        number.log2()
+    } else {
+        number.ln() / base.ln()
+    };
+    let whole = near.round();
+    if base.powf(whole) == number { whole } else { near }
 }
 
 /// What is wrong with what a function is of, in the words of Postgres.
@@ -98,5 +129,27 @@ fn refused(name: &str, first: f64, second: Option<f64>) -> Option<&'static str> 
         // It is divided by the logarithm of the base.
         (_, Some(_)) if first == 1.0 => Some("division by zero"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::to_base;
+
+    #[test]
+    fn a_whole_logarithm_is_whole() {
+        for (base, number, wanted) in [
+            (10.0, 1_000.0, 3.0),
+            (10.0, 1e15, 15.0),
+            (10.0, 0.001, -3.0),
+            (10.0, 1.0, 0.0),
+            (2.0, 8.0, 3.0),
+            (3.0, 243.0, 5.0),
+            (7.0, 1.0 / 49.0, -2.0),
+            (10.0, f64::INFINITY, f64::INFINITY),
+        ] {
+            assert_eq!(to_base(base, number).total_cmp(&wanted), std::cmp::Ordering::Equal, "{base} {number}");
+        }
+        assert!((to_base(10.0, 2.0) - 0.301_029_995_663_981_2).abs() < 1e-15);
     }
 }

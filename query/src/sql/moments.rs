@@ -16,6 +16,8 @@ use datafusion::{
     sql::sqlparser::ast::BinaryOperator,
 };
 
+use super::scaled::since_midnight;
+
 /// Makes the sides of `+` and `-` fit each other: as a statement is planned, since types are asked for at once, and again for what became
 /// known or was put into a zone after that.
 #[derive(Debug)]
@@ -28,6 +30,10 @@ impl ExprPlanner for Fit {
             BinaryOperator::Minus => Operator::Minus,
             _ => return Ok(PlannerResult::Original(expr)),
         };
+        let is_clock = matches!(expr.right.get_type(schema), Ok(DataType::Time32(_) | DataType::Time64(_)));
+        if is_clock && matches!(expr.left.get_type(schema), Ok(DataType::Timestamp(..))) {
+            expr.right = since_midnight(mem::take(&mut expr.right));
+        }
         fit(&mut expr.left, op, &mut expr.right, schema);
         Ok(PlannerResult::Original(expr))
     }

@@ -1,22 +1,23 @@
-//! Parts of a time: seconds and milliseconds with what is finer, as Postgres gives them. The engine would cut that off.
+//! Parts of a time, of the types that Postgres has for them: `extract` gives decimals and `date_part` floats, so that either is divided without
+//! cutting. The engine gives integers, and cuts off what is finer than a second.
 //!
 //! What is between two times is days, hours, minutes and seconds, as an interval is.
 
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, AsArray, Decimal128Array, Float64Array, IntervalMonthDayNanoArray},
-    compute::cast,
+    array::{ArrayRef, AsArray, Decimal128Array, Int32Array, IntervalMonthDayNanoArray},
+    compute::{cast, cast_with_options},
     datatypes::{
-        DataType, DurationMicrosecondType, Field, FieldRef, IntervalMonthDayNano, IntervalMonthDayNanoType,
+        DataType, DurationMicrosecondType, Field, FieldRef, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
         IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
     },
 };
 use datafusion::{
-    common::{Result, ScalarValue, exec_err, plan_err},
+    common::{Result, ScalarValue, exec_err, format::DEFAULT_CAST_OPTIONS, plan_err},
     functions::datetime,
     logical_expr::{
-        ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+        ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, lit,
         planner::{ExprPlanner, PlannerResult},
         preimage::PreimageResult,
         simplify::SimplifyContext,
@@ -29,8 +30,19 @@ const DAY_MICROS: i64 = DAY_SECONDS * 1_000_000;
 /// Of 365.25 days, as Postgres counts in `epoch`; a month that is left has 30.
 const YEAR_SECONDS: i64 = 31_557_600;
 const MONTH_DAYS: i64 = 30;
-/// Microseconds of a minute have so many digits.
-const DIGITS: u8 = 8;
+/// Microseconds of a minute have so many digits, and those of the longest interval.
+const MINUTE_DIGITS: u8 = 8;
+const EPOCH_DIGITS: u8 = 22;
+/// A part that is whole has those of any integer, so that it is compared with one as it stands.
+const WHOLE_DIGITS: u8 = 20;
+/// The decimals of a second.
+const MICROS: i8 = 6;
+
+/// What the functions are called.
+pub(super) const NAMES: &[&str] = &[EXTRACT, DATE_PART];
+
+const EXTRACT: &str = "extract";
+const DATE_PART: &str = "date_part";
 
 /// Plans `extract`.
 #[derive(Debug)]
@@ -38,27 +50,36 @@ pub(super) struct Extract;
 
 impl ExprPlanner for Extract {
     fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
-        Ok(PlannerResult::Planned(date_part().call(args)))
+        let extract = Part { is_exact: true, inner: datetime::date_part() };
+        Ok(PlannerResult::Planned(ScalarUDF::from(extract).call(args)))
     }
+}
+
+/// The seconds of a time, as its `epoch`.
+pub(super) fn epoch(of: Expr) -> Expr {
+    let extract = Part { is_exact: true, inner: datetime::date_part() };
+    ScalarUDF::from(extract).call(vec![lit(EPOCH), of])
 }
 
 /// `date_part`.
 pub(super) fn date_part() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::from(DatePart { inner: datetime::date_part() }))
+    Arc::new(ScalarUDF::from(Part { is_exact: false, inner: datetime::date_part() }))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct DatePart {
+struct Part {
+    /// Whether it is a decimal.
+    is_exact: bool,
     inner: Arc<ScalarUDF>,
 }
 
-impl ScalarUDFImpl for DatePart {
-    fn name(&self) -> &str {
-        self.inner.name()
+impl ScalarUDFImpl for Part {
+    fn name(&self) -> &'static str {
+        if self.is_exact { EXTRACT } else { DATE_PART }
     }
 
     fn aliases(&self) -> &[String] {
-        self.inner.aliases()
+        if self.is_exact { &[] } else { self.inner.aliases() }
     }
 
     fn signature(&self) -> &Signature {
@@ -70,37 +91,91 @@ impl ScalarUDFImpl for DatePart {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        let part = args.scalar_arguments.first().copied().flatten().and_then(|part| decimals(&named(part)));
-        match (part, args.arg_fields) {
-            (Some(decimals), [_, time]) if is_fine(time.data_type()) => {
-                Ok(Arc::new(Field::new(self.name(), DataType::Decimal128(DIGITS, decimals), true)))
-            }
-            _ => self.inner.return_field_from_args(args),
-        }
+        let kind = match (args.scalar_arguments, args.arg_fields) {
+            ([Some(part), _], [_, time]) if self.is_exact => exact(&named(part), time.data_type()),
+            _ => DataType::Float64,
+        };
+        // Which refuses what is no constant.
+        let is_nullable = self.inner.return_field_from_args(args)?.is_nullable();
+        Ok(Arc::new(Field::new(self.name(), kind, is_nullable)))
     }
 
     fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [ColumnarValue::Scalar(part), time] = args.args.as_mut_slice() else {
-            return self.inner.invoke_with_args(args);
+        let kind = args.return_field.data_type().clone();
+        let [ColumnarValue::Scalar(asked), time] = args.args.as_mut_slice() else {
+            return exec_err!("{} takes the part as a constant", self.name());
         };
-        let part = named(part);
+        let part = named(asked);
         let is_scalar = matches!(time, ColumnarValue::Scalar(_));
         let times = in_micros(&time.to_array(1)?)?;
-        let parts: ArrayRef = match (decimals(&part), times.data_type()) {
-            (Some(decimals), kind) if is_fine(kind) => {
-                Arc::new(micros_of_minute(&times)?.with_precision_and_scale(DIGITS, decimals)?)
+        let parts: ArrayRef = match decimals(&part) {
+            Some(decimals) if is_fine(times.data_type()) => {
+                Arc::new(micros_of_minute(&times)?.with_precision_and_scale(MINUTE_DIGITS, decimals)?)
             }
-            (_, DataType::Interval(_)) if part == "epoch" => Arc::new(seconds_of(&times)),
+            _ if part == EPOCH && is_fine(times.data_type()) => {
+                Arc::new(micros_of(&times)?.with_precision_and_scale(EPOCH_DIGITS, MICROS)?)
+            }
             _ => {
+                let many = Years::of(&part);
+                if many.is_some() {
+                    *asked = ScalarValue::from("year");
+                }
+                let is_span = matches!(times.data_type(), DataType::Interval(_));
                 *time = given(&times, is_scalar)?;
-                return self.inner.invoke_with_args(args);
+                let parts = self.inner.invoke_with_args(args)?.to_array(1)?;
+                match many {
+                    Some(many) => {
+                        let years = parts.as_primitive::<Int32Type>();
+                        let counted: Int32Array = years.unary(|year| many.counted(year, is_span));
+                        Arc::new(counted)
+                    }
+                    None => parts,
+                }
             }
         };
-        given(&parts, is_scalar)
+        given(&cast_with_options(&parts, &kind, &DEFAULT_CAST_OPTIONS)?, is_scalar)
     }
 
+    /// The engine knows what times are of a year, which it takes for an integer.
     fn preimage(&self, args: &[Expr], value: &Expr, info: &SimplifyContext) -> Result<PreimageResult> {
-        self.inner.preimage(args, value, info)
+        let Expr::Literal(value, _) = value else { return Ok(PreimageResult::None) };
+        let year = value.cast_to(&DataType::Int32).ok();
+        let year = year.filter(|year| year.cast_to(&value.data_type()).is_ok_and(|again| again == *value));
+        year.map_or(Ok(PreimageResult::None), |year| self.inner.preimage(args, &lit(year), info))
+    }
+}
+
+/// What counts years by the ten and more.
+#[derive(Clone, Copy)]
+enum Years {
+    Decade,
+    Century,
+    Millennium,
+}
+
+impl Years {
+    fn of(part: &str) -> Option<Self> {
+        Some(match part {
+            "dec" | "decs" | "decade" | "decades" => Self::Decade,
+            "c" | "cent" | "century" | "centuries" => Self::Century,
+            "mil" | "mils" | "millenium" | "millennium" | "millennia" => Self::Millennium,
+            _ => return None,
+        })
+    }
+
+    /// The first century and the first millennium begin with the year 1, and there is none that is 0; an interval has so many whole ones.
+    const fn counted(self, year: i32, is_span: bool) -> i32 {
+        let each = match self {
+            Self::Decade => 10,
+            Self::Century => 100,
+            Self::Millennium => 1_000,
+        };
+        match self {
+            _ if is_span => year / each,
+            Self::Decade => year.div_euclid(each),
+            Self::Century | Self::Millennium if year > 0 => (year - 1) / each + 1,
+            Self::Century | Self::Millennium => (year - 1).div_euclid(each),
+        }
     }
 }
 
@@ -116,7 +191,19 @@ fn named(part: &ScalarValue) -> String {
     part.try_as_str().flatten().unwrap_or_default().trim_matches(['\'', '"']).to_ascii_lowercase()
 }
 
-/// How many decimals of a part are microseconds; nothing of parts that are whole.
+/// Since 1970, or the whole of an interval.
+const EPOCH: &str = "epoch";
+
+/// The decimal that a part of a time is.
+fn exact(part: &str, of: &DataType) -> DataType {
+    match decimals(part) {
+        Some(decimals) if is_fine(of) => DataType::Decimal128(MINUTE_DIGITS, decimals),
+        None if part == EPOCH && is_fine(of) => DataType::Decimal128(EPOCH_DIGITS, MICROS),
+        _ => DataType::Decimal128(WHOLE_DIGITS, 0),
+    }
+}
+
+/// How many decimals of a part of a minute are microseconds; nothing of other parts.
 fn decimals(part: &str) -> Option<i8> {
     match part {
         "s" | "sec" | "secs" | "second" | "seconds" => Some(6),
@@ -147,14 +234,21 @@ pub(super) fn in_micros(times: &ArrayRef) -> Result<ArrayRef> {
     })
 }
 
-/// How many seconds intervals are, which is their `epoch`.
-fn seconds_of(spans: &ArrayRef) -> Float64Array {
-    spans.as_primitive::<IntervalMonthDayNanoType>().unary(|span| {
-        let (years, months) = (i64::from(span.months / 12), i64::from(span.months % 12));
-        let days = months * MONTH_DAYS + i64::from(span.days);
-        let seconds = years * YEAR_SECONDS + days * DAY_SECONDS;
-        let micros = i128::from(seconds) * 1_000_000 + i128::from(span.nanoseconds / 1_000);
-        micros as f64 / 1e6
+/// The seconds since 1970, or since midnight, or of an interval, in microseconds: of what [`in_micros`] gave.
+fn micros_of(times: &ArrayRef) -> Result<Decimal128Array> {
+    Ok(match times.data_type() {
+        DataType::Timestamp(..) => times.as_primitive::<TimestampMicrosecondType>().unary(i128::from),
+        DataType::Time32(_) | DataType::Time64(_) => {
+            let clock = cast(times, &DataType::Time64(TimeUnit::Microsecond))?;
+            clock.as_primitive::<Time64MicrosecondType>().unary(i128::from)
+        }
+        DataType::Interval(_) => times.as_primitive::<IntervalMonthDayNanoType>().unary(|span| {
+            let (years, months) = (i64::from(span.months / 12), i64::from(span.months % 12));
+            let days = months * MONTH_DAYS + i64::from(span.days);
+            let seconds = years * YEAR_SECONDS + days * DAY_SECONDS;
+            i128::from(seconds) * 1_000_000 + i128::from(span.nanoseconds / 1_000)
+        }),
+        other => return exec_err!("{other} has no seconds"),
     })
 }
 
@@ -176,4 +270,26 @@ fn micros_of_minute(times: &ArrayRef) -> Result<Decimal128Array> {
         }
         other => return exec_err!("{other} has no seconds"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Years::{Century, Decade, Millennium};
+
+    /// The answers are those of Postgres, which calls the year 0 the first before Christ.
+    #[test]
+    fn years_are_counted_by_tens_and_more() {
+        for (year, wanted) in [
+            (2026, [202, 21, 3]),
+            (2001, [200, 21, 3]),
+            (2000, [200, 20, 2]),
+            (1, [0, 1, 1]),
+            (0, [0, -1, -1]),
+            (-99, [-10, -1, -1]),
+            (-100, [-10, -2, -1]),
+        ] {
+            assert_eq!([Decade, Century, Millennium].map(|by| by.counted(year, false)), wanted, "{year}");
+        }
+        assert_eq!([Decade, Century, Millennium].map(|by| by.counted(-2026, true)), [-202, -20, -2]);
+    }
 }

@@ -10,17 +10,20 @@ use arrow::{
     error::ArrowError,
 };
 use datafusion::{
-    common::{DFSchema, Result, exec_datafusion_err, exec_err, plan_err},
+    common::{DFSchema, Result, ScalarValue, exec_datafusion_err, exec_err, plan_err},
     functions::utils::make_scalar_function,
     logical_expr::{
         ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-        Volatility,
+        Volatility, lit,
         planner::{ExprPlanner, PlannerResult, RawBinaryExpr},
     },
     sql::sqlparser::ast::BinaryOperator,
 };
 
-use super::{functions::chain_name, parts::in_micros};
+use super::{
+    functions::chain_name,
+    parts::{epoch, in_micros},
+};
 
 const SPAN: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 const MONTH_DAYS: f64 = 30.0;
@@ -43,6 +46,13 @@ impl ExprPlanner for Scale {
         let scaled = Scaled { divides, signature: Signature::user_defined(Volatility::Immutable) };
         Ok(PlannerResult::Planned(ScalarUDF::from(scaled).call(vec![expr.left, expr.right])))
     }
+}
+
+/// What a clock shows, as an interval since midnight.
+pub(super) fn since_midnight(clock: Expr) -> Expr {
+    let second = ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(0, 0, 1_000_000_000)));
+    let scaled = Scaled { divides: false, signature: Signature::user_defined(Volatility::Immutable) };
+    ScalarUDF::from(scaled).call(vec![epoch(clock), lit(second)])
 }
 
 /// Whether an expression is an interval, or a difference of times. No other operators make one, and a long chain of them is not asked for its type at each.

@@ -52,7 +52,7 @@ use super::{
     },
     rolled::Rollups,
     scaled::Scale,
-    series, whole,
+    series, sides, whole,
 };
 
 /// The temporary space that all queries together may use.
@@ -103,6 +103,7 @@ pub(crate) fn open(
         .with_table_function_list(vec![series::series()])
         .with_expr_planners(planners(&instants))
         .with_optimizer_rules(optimizers(rollups))
+        .with_physical_optimizer_rules(sides::rules(*tenants != Tenants::All))
         .build();
     for rule in exact::rules() {
         state.add_analyzer_rule(rule);
@@ -111,9 +112,7 @@ pub(crate) fn open(
     state.register_function_rewrite(Arc::new(Beside))?;
     state.register_function_rewrite(Arc::new(whole::Places))?;
     state.register_function_rewrite(instants)?;
-    if reading.is_some() {
-        state.register_function_rewrite(Arc::new(InText::of(zone.clone())))?;
-    }
+    state.register_function_rewrite(Arc::new(InText::of(zone.clone(), reading.is_some())))?;
     if let Some(zone) = zone {
         state.register_function_rewrite(Arc::new(InZone(zone)))?;
     }

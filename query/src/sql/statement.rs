@@ -18,7 +18,7 @@ use datafusion::sql::{
     },
 };
 
-use self::columns::{column_of, shown_as};
+use self::columns::shown_as;
 pub(super) use self::{numbers::plain, standard::joined};
 use super::{
     clock,
@@ -27,6 +27,7 @@ use super::{
     views,
 };
 
+mod calls;
 mod check;
 mod columns;
 mod merged;
@@ -297,6 +298,7 @@ impl VisitorMut for Written {
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<String> {
         standard::fetched(query)?;
+        columns::numbered(query);
         columns::told_apart(query);
         ast::visit_expressions(&query.order_by, |expr| {
             if matches!(expr, Expr::CompoundIdentifier(_)) {
@@ -307,23 +309,8 @@ impl VisitorMut for Written {
     }
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<String> {
-        let named: Vec<String> = select.projection.iter().filter_map(shown_as).collect();
-        let all = named.iter().any(|name| name == "*");
-        let mut taken: HashSet<String> = named.into_iter().chain(self.ordered.iter().cloned()).collect();
-        let mut seen = HashSet::new();
-        for item in &mut select.projection {
-            let ast::SelectItem::UnnamedExpr(expr) = item else { continue };
-            let name = column_of(expr).or_else(|| {
-                let again = !seen.insert(columns::alike(expr));
-                again.then(|| columns::called(expr))
-            });
-            let Some(name) = name else { continue };
-            let first = if all { 2 } else { 1 };
-            let free = (first..).map(|number| if number == 1 { name.clone() } else { format!("{name}_{number}") });
-            let name = free.into_iter().find(|name| taken.insert(name.clone())).unwrap_or(name);
-            let expr = std::mem::replace(expr, Expr::Value(Value::Null.into()));
-            *item = ast::SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
-        }
+        calls::one_group(select)?;
+        columns::named(select, &self.ordered);
         ControlFlow::Continue(())
     }
 
@@ -360,6 +347,7 @@ impl VisitorMut for Written {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
+        calls::known(expr)?;
         numbers::spelled(expr);
         numbers::kept(expr);
         types::meant(expr);

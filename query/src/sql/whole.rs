@@ -91,6 +91,9 @@ const fn is_float(kind: &DataType) -> bool {
     matches!(kind, DataType::Float32 | DataType::Float64)
 }
 
+/// What the function is called.
+pub(super) const WHOLE: &str = "whole";
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Whole {
     to: DataType,
@@ -99,7 +102,7 @@ struct Whole {
 
 impl ScalarUDFImpl for Whole {
     fn name(&self) -> &'static str {
-        "whole"
+        WHOLE
     }
 
     /// A cast has no part in the name of a column.

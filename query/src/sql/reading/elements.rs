@@ -1,6 +1,8 @@
 //! The elements of arrays that something is compared with, as long as their type says.
 
-use datafusion::sql::sqlparser::ast::{Array, ArrayElemTypeDef, DataType, Expr, Value};
+use datafusion::sql::sqlparser::ast::{
+    Array, ArrayElemTypeDef, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Value,
+};
 
 use super::{
     arrays,
@@ -46,6 +48,23 @@ pub(super) fn listed(array: &Expr, of_catalog: bool) -> Option<Vec<Expr>> {
         Expr::Cast { expr, .. } => listed(expr, of_catalog),
         Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("current_schemas") => {
             Some(["'public'", "'pg_catalog'"].map(written).to_vec())
+        }
+        // Of constants.
+        Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("string_to_array") => {
+            let FunctionArguments::List(list) = &function.args else { return None };
+            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(text)), FunctionArg::Unnamed(FunctionArgExpr::Expr(by))] =
+                list.args.as_slice()
+            else {
+                return None;
+            };
+            let (text, by) = (constant(text)?, constant(by)?);
+            // Of nothing there are no parts, and by nothing there is one.
+            let parts: Vec<&str> = match (text.as_str(), by.as_str()) {
+                ("", _) => Vec::new(),
+                (text, "") => vec![text],
+                (text, by) => text.split(by).collect(),
+            };
+            Some(parts.into_iter().map(|part| Expr::Value(Value::SingleQuotedString(part.to_owned()).into())).collect())
         }
         Expr::Value(_) => {
             let elements = arrays::elements(&constant(array)?)?.into_iter();

@@ -2,14 +2,20 @@
 //!
 //! The engine would write an instant as RFC 3339 has it, and in UTC where nothing put it into a zone, a span by units of its own, and bytes
 //! as the letters that they may be. Here it is the text that the session would be shown: in its zone, without what is zero. Over HTTP and
-//! Flight text stays as the engine writes it.
+//! Flight text stays as the engine writes it, but for floats: one that is whole has no point anywhere (`date_part('hour', time)::text`).
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, StringArray},
     compute::cast,
-    datatypes::{DataType, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit},
+    datatypes::{
+        DataType, Float32Type, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+        TimeUnit,
+    },
     error::ArrowError,
     util::display::{ArrayFormatter, FormatOptions},
 };
@@ -73,7 +79,7 @@ pub(crate) fn span(of: IntervalMonthDayNano) -> String {
     short.to_owned()
 }
 
-fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+fn put(text: &mut String, arguments: fmt::Arguments<'_>) {
     let written = text.write_fmt(arguments);
     debug_assert!(written.is_ok(), "a text that grows takes everything");
 }
@@ -86,12 +92,20 @@ const MAKES_TEXT: &[&str] = &["||", "concat", "concat_ws", "format"];
 pub(crate) struct InText {
     /// The session's.
     zone: Arc<str>,
+    /// Whether there is a session; elsewhere only floats are written otherwise than the engine does.
+    in_session: bool,
 }
 
 impl InText {
-    /// In the zone of a session; in UTC if it has none.
-    pub(crate) fn of(zone: Option<Arc<str>>) -> Self {
-        Self { zone: zone.unwrap_or_else(|| "UTC".into()) }
+    /// In the zone of a session; in UTC if it has none, or there is no session.
+    pub(crate) fn of(zone: Option<Arc<str>>, in_session: bool) -> Self {
+        Self { zone: zone.unwrap_or_else(|| "UTC".into()), in_session }
+    }
+
+    /// Whether Postgres writes values of a type otherwise than the engine.
+    fn is_shown(&self, kind: &DataType) -> bool {
+        let is_ours = matches!(kind, DataType::Timestamp(..) | DataType::Interval(_) | DataType::Duration(_));
+        is_float(kind) || self.in_session && (is_ours || kind.is_binary())
     }
 }
 
@@ -105,7 +119,7 @@ impl FunctionRewrite for InText {
         let mut joins = false;
         let args: Vec<&mut Expr> = match &mut expr {
             Expr::Cast(cast) if cast.field.data_type().is_binary() => {
-                if !cast.expr.get_type(schema).is_ok_and(|kind| kind.is_string()) {
+                if !self.in_session || !cast.expr.get_type(schema).is_ok_and(|kind| kind.is_string()) {
                     return Ok(Transformed::no(expr));
                 }
                 let read = bytea::of_text().call(vec![cast.expr.as_ref().clone()]);
@@ -121,7 +135,7 @@ impl FunctionRewrite for InText {
         };
         let mut changed = false;
         for arg in args {
-            if arg.get_type(schema).is_ok_and(|kind| is_shown(&kind) && !(joins && kind.is_binary())) {
+            if arg.get_type(schema).is_ok_and(|kind| self.is_shown(&kind) && !(joins && kind.is_binary())) {
                 let text = Text { zone: Arc::clone(&self.zone), signature: Signature::any(1, Volatility::Immutable) };
                 *arg = ScalarUDF::from(text).call(vec![arg.clone()]);
                 changed = true;
@@ -131,12 +145,11 @@ impl FunctionRewrite for InText {
     }
 }
 
-/// Whether Postgres writes values of a type otherwise than the engine.
-fn is_shown(kind: &DataType) -> bool {
-    matches!(kind, DataType::Timestamp(..) | DataType::Interval(_) | DataType::Duration(_)) || kind.is_binary()
+const fn is_float(kind: &DataType) -> bool {
+    matches!(kind, DataType::Float32 | DataType::Float64)
 }
 
-/// A time, a span or bytes as text.
+/// A time, a span, bytes or a float as text.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Text {
     zone: Arc<str>,
@@ -162,6 +175,14 @@ impl ScalarUDFImpl for Text {
                 let [array] = arrays else { return exec_err!("text of one value") };
                 let texts: StringArray = match array.data_type() {
                     DataType::Interval(_) | DataType::Duration(_) => spans(array)?,
+                    DataType::Float32 => {
+                        let floats = array.as_primitive::<Float32Type>().iter();
+                        floats.map(|float| float.map(|float| real(float.into(), &float))).collect()
+                    }
+                    DataType::Float64 => {
+                        let floats = array.as_primitive::<Float64Type>().iter();
+                        floats.map(|float| float.map(|float| real(float, &float))).collect()
+                    }
                     kind if kind.is_binary() => {
                         let array = cast(array, &DataType::Binary)?;
                         array.as_binary::<i32>().iter().map(|bytes| bytes.map(bytea::written)).collect()
@@ -172,6 +193,15 @@ impl ScalarUDFImpl for Text {
             },
             Vec::new(),
         )(&args.args)
+    }
+}
+
+/// A float, which is `shown` so where it is finite.
+fn real(float: f64, shown: &impl fmt::Display) -> String {
+    match float {
+        f64::INFINITY => "Infinity".to_owned(),
+        f64::NEG_INFINITY => "-Infinity".to_owned(),
+        _ => shown.to_string(),
     }
 }
 
@@ -231,6 +261,14 @@ mod tests {
         // Beyond what nanoseconds can count.
         check(micros(i64::MAX), "106751991 days 04:00:54.775807");
         check(Arc::new(DurationSecondArray::from(vec![90_000])), "1 day 01:00:00");
+    }
+
+    #[test]
+    fn a_float_is_written_as_short_as_it_can_be() {
+        for (float, wanted) in [(3.0, "3"), (-0.5, "-0.5"), (f64::NAN, "NaN"), (f64::NEG_INFINITY, "-Infinity")] {
+            assert_eq!(real(float, &float), wanted);
+        }
+        assert_eq!(real(0.1_f32.into(), &0.1_f32), "0.1");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use datafusion::{
 use crate::sql::{clock, trunc::is_utc};
 
 /// The functions whose answer depends on the zone of an instant.
-const LOOKS_AT_CLOCK: &[&str] = &["date_trunc", "date_part", "to_char", "date_bin", "to_local_time", "age"];
+const LOOKS_AT_CLOCK: &[&str] = &["date_trunc", "date_part", "extract", "to_char", "date_bin", "to_local_time", "age"];
 
 /// Puts instants into a zone where it matters.
 #[derive(Debug)]

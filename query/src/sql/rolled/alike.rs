@@ -18,7 +18,9 @@ use crate::{
     rollup::{self, Grain, RECORDED_AT, TIME},
     sql::{
         clock::IN_ZONE,
+        parts,
         trunc::{HOUR_SECONDS, are_whole, is_utc},
+        whole::WHOLE,
     },
     table::TableDef,
 };
@@ -28,6 +30,9 @@ const FUNCTIONS: &[&str] = &["coalesce", "nullif", "lower", "upper", "starts_wit
 
 /// The column of tags.
 pub(super) const TAGS: &str = "tags";
+
+/// A part of a time, as a decimal or a float.
+const PART: &str = "date_part";
 
 /// The digits of any `BIGINT`.
 const INTEGER_DIGITS: i16 = 19;
@@ -143,13 +148,27 @@ impl<'a> Alike<'a> {
                 let to = of.field.data_type();
                 self.is_safe_cast(&of.expr, to) && self.is(&of.expr)
                     || *to == DataType::Date32 && self.is_clock(&of.expr)
+                    || has_room(to) && self.is_part(&of.expr)
             }
             Expr::ScalarFunction(of) if let Some(name) = tag_named(of) => {
                 self.tags.names.insert(name.into());
                 self.is_column(TAGS)
             }
             Expr::ScalarFunction(of) if FUNCTIONS.contains(&of.name()) => of.args.iter().all(|arg| self.is(arg)),
+            // What a cast of a float to an integer is by now.
+            Expr::ScalarFunction(of) if of.name() == WHOLE => {
+                let to = expr.get_type(self.schema);
+                to.is_ok_and(|to| has_room(&to)) && of.args.iter().all(|part| self.is_part(part))
+            }
             Expr::ScalarFunction(of) => self.is_of_clock(of),
+            _ => false,
+        }
+    }
+
+    /// Whether this is a part of a time that is alike, which is a whole number.
+    fn is_part(&mut self, expr: &Expr) -> bool {
+        match expr {
+            Expr::ScalarFunction(of) => parts::NAMES.contains(&of.name()) && self.is_of_clock(of),
             _ => false,
         }
     }
@@ -214,10 +233,11 @@ impl<'a> Alike<'a> {
     fn is_of_clock(&mut self, of: &ScalarFunction) -> bool {
         let [Expr::Literal(what, _), time] = of.args.as_slice() else { return false };
         let what_text = what.try_as_str().flatten().map(str::to_lowercase).unwrap_or_default();
-        let (known, hourly) = match (of.name(), what_text.as_str()) {
-            ("date_trunc" | "date_part", "hour") => (true, true),
+        let name = if parts::NAMES.contains(&of.name()) { PART } else { of.name() };
+        let (known, hourly) = match (name, what_text.as_str()) {
+            ("date_trunc" | PART, "hour") => (true, true),
             ("date_trunc", "day" | "week" | "month" | "quarter" | "year") => (true, false),
-            ("date_part", "day" | "week" | "month" | "quarter" | "year" | "dow" | "isodow" | "doy") => (true, false),
+            (PART, "day" | "week" | "month" | "quarter" | "year" | "dow" | "isodow" | "doy") => (true, false),
             ("date_bin", _) => match what {
                 // Bins begin in 1970 in UTC, whatever the zone is.
                 ScalarValue::IntervalMonthDayNano(Some(bin))
@@ -276,6 +296,11 @@ impl<'a> Alike<'a> {
             _ => false,
         }
     }
+}
+
+/// Whether any part of a time has room in an integer.
+const fn has_room(kind: &DataType) -> bool {
+    matches!(kind, DataType::Int32 | DataType::Int64)
 }
 
 /// The tag that is looked at, and nothing else of a row's tags.

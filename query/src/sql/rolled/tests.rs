@@ -145,6 +145,9 @@ const TIMES: &[&str] = &[
     "date_trunc('week', time AT TIME ZONE 'Asia/Tokyo')",
     "date_part('hour', time)",
     "date_part('dow', time)",
+    "date_part('hour', time)::int",
+    "extract(hour FROM time)",
+    "extract(isodow FROM time)::int",
     "CAST(time AS DATE)",
     "date_bin(INTERVAL '6 hours', time)",
     "time >= TIMESTAMP '2026-11-01T13:00:00Z'",
@@ -307,6 +310,14 @@ async fn what_a_rollup_knows_is_answered_by_it_and_nothing_else() {
     };
     check("SELECT tenant, sum(cost_usd) FROM charges GROUP BY tenant", true).await;
     check("SELECT date_trunc('hour', time), count(*) FROM usage GROUP BY 1", true).await;
+    check("SELECT extract(hour FROM time) AS h, count(*) FROM usage GROUP BY 1", true).await;
+    check("SELECT date_part('hour', time)::int AS h, count(*) FROM usage GROUP BY 1", true).await;
+    check(
+        "SELECT extract(dow FROM time)::int AS d, sum(cost_usd) FROM charges WHERE date_part('hour', time) IN (6, 7) GROUP BY 1",
+        true,
+    )
+    .await;
+    check("SELECT extract(hour FROM time) / 4 AS h, count(*) FROM usage GROUP BY 1", false).await;
     check("SELECT user_id, sum(quantity) FROM charges WHERE time >= '2026-11-02' GROUP BY 1", true).await;
     check("SELECT tag('env') AS env, sum(cost_usd) FROM charges GROUP BY 1", true).await;
     check("SELECT u.model AS m, sum(n) FROM (SELECT model, requests AS n FROM usage) u GROUP BY 1", true).await;

@@ -1,13 +1,19 @@
 //! What columns are called that have no name of their own: where the engine would find two of one name, and where its own is not known
 //! to clients of Postgres.
 
-use std::{collections::HashMap, mem, ops::ControlFlow};
-
-use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectNamePart, OrderBy,
-    Query, Select, SelectItem, SetExpr, Value, ValueWithSpan, WindowType, visit_expressions_mut,
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    ops::ControlFlow,
 };
 
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName,
+    ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, Value, ValueWithSpan, WindowType,
+    visit_expressions, visit_expressions_mut,
+};
+
+use super::{named::known, within::is_query};
 use crate::sql::reading::rewrite::{call, taken};
 
 /// Functions of groups and windows that take any value, not only a constant or a group.
@@ -27,6 +33,45 @@ pub(super) fn shown_as(item: &SelectItem) -> Option<String> {
         SelectItem::ExprWithAlias { alias, .. } => Some(ident(alias)),
         SelectItem::UnnamedExpr(_) => None,
         _ => Some("*".to_owned()),
+    }
+}
+
+/// Names columns that Postgres calls as they are called here, and those that would have the name of another: that and a number.
+pub(super) fn named(select: &mut Select, ordered: &HashSet<String>) {
+    let shown: Vec<String> = select.projection.iter().filter_map(shown_as).collect();
+    let all = shown.iter().any(|name| name == "*");
+    // Of one table `model` and `usage.model` are the same.
+    let is_alone = matches!(select.from.as_slice(), [from] if from.joins.is_empty());
+    let mut names: HashSet<String> = shown.into_iter().chain(ordered.iter().cloned()).collect();
+    let (mut seen, mut plain, mut aliased) = (HashSet::new(), HashSet::new(), HashSet::new());
+    for item in &mut select.projection {
+        let own = shown_as(item);
+        let (name, is_new) = match (&*item, own) {
+            (SelectItem::ExprWithAlias { .. }, Some(own)) => {
+                let is_first = !plain.contains(&own) && aliased.insert(own.clone());
+                ((!is_first).then_some(own), false)
+            }
+            (SelectItem::UnnamedExpr(expr), Some(own)) => {
+                let column = if is_alone { own.clone() } else { alike(expr) };
+                let is_first = seen.insert(column) && !aliased.contains(&own);
+                plain.insert(own.clone());
+                ((!is_first).then_some(own), false)
+            }
+            (SelectItem::UnnamedExpr(expr), None) => match column_of(expr) {
+                Some(name) => (Some(name), !all),
+                None => ((!seen.insert(alike(expr))).then(|| called(expr)), !all),
+            },
+            _ => continue,
+        };
+        let Some(name) = name else { continue };
+        let first = if is_new { 1 } else { 2 };
+        let mut free = (first..).map(|number| if number == 1 { name.clone() } else { format!("{name}_{number}") });
+        let name = free.find(|name| names.insert(name.clone())).unwrap_or_default();
+        let expr = match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => taken(expr),
+            _ => continue,
+        };
+        *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
     }
 }
 
@@ -77,9 +122,30 @@ pub(super) fn alike(expr: &Expr) -> String {
     of.to_string().to_lowercase()
 }
 
+/// Functions by other names, and those that the engine has for them.
+const SAME: &[(&str, &str)] = &[
+    ("ceiling", "ceil"),
+    ("char_length", "character_length"),
+    ("every", "bool_and"),
+    ("length", "character_length"),
+    ("pow", "power"),
+    ("sign", "signum"),
+    ("stddev_samp", "stddev"),
+    ("substring", "substr"),
+    ("var_samp", "var"),
+    ("variance", "var"),
+];
+
 /// Takes off an expression what is left out of its name, when it was taken off its parts.
 fn bare(expr: &mut Expr) {
+    if let Expr::Function(function) = expr
+        && let Some(name) = name_of(function)
+        && let Some((_, own)) = SAME.iter().find(|(other, _)| *other == name)
+    {
+        function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(*own))]);
+    }
     let of = match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => call("power", [taken(left), taken(right)]),
         Expr::Cast { expr: of, .. } | Expr::Nested(of) => mem::replace(&mut **of, Expr::Value(Value::Null.into())),
         Expr::TypedString(text) => Expr::Value(text.value.clone()),
         Expr::Subquery(query) => match column(query) {
@@ -93,6 +159,56 @@ fn bare(expr: &mut Expr) {
         },
     };
     *expr = of;
+}
+
+/// Orders groups by what a number stands for, as `ORDER BY 2` of `SELECT model, sum(cost_usd) / 7 …`: the engine looks for a column of that name
+/// among sums and groups alone. What names an alias, which in an expression is a column, and what is not the same twice it cannot be.
+pub(super) fn numbered(query: &mut Query) {
+    let Query { body, order_by: Some(order), .. } = query else { return };
+    let (SetExpr::Select(select), OrderByKind::Expressions(keys)) = (body.as_ref(), &mut order.kind) else { return };
+    if select.distinct.is_some() || !is_grouped(select) {
+        return;
+    }
+    let shown = &select.projection;
+    let is_alias = |item: &&SelectItem| matches!(item, SelectItem::ExprWithAlias { .. });
+    let aliased: HashSet<String> = shown.iter().filter(is_alias).filter_map(shown_as).collect();
+    if shown.iter().any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))) {
+        return;
+    }
+    for key in keys {
+        if let Expr::Value(ValueWithSpan { value: Value::Number(number, _), .. }) = &key.expr
+            && let Some(at) = number.parse::<usize>().ok().and_then(|number| number.checked_sub(1))
+            && let Some(SelectItem::UnnamedExpr(of)) = shown.get(at)
+            && is_made(of, &aliased)
+        {
+            key.expr = of.clone();
+        }
+    }
+}
+
+/// Whether rows are put together in groups, or all of them in one.
+pub(super) fn is_grouped(select: &Select) -> bool {
+    let by_keys = !matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty());
+    by_keys || visit_expressions(&select.projection, |part| stopped(is_sum(part))).is_break()
+}
+
+fn is_sum(expr: &Expr) -> bool {
+    matches!(expr, Expr::Function(function) if function.over.is_none() && is_of_values(function))
+}
+
+const fn stopped(stops: bool) -> ControlFlow<()> {
+    if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+/// Whether a column is made of others, and can be written again.
+fn is_made(expr: &Expr, aliased: &HashSet<String>) -> bool {
+    let is_column = shown_as(&SelectItem::UnnamedExpr(expr.clone())).is_some() || column_of(expr).is_some();
+    let is_other = |part: &Expr| match part {
+        Expr::Identifier(name) => aliased.contains(&known(name)),
+        Expr::Function(function) => name_of(function).is_some_and(|name| name == "random"),
+        part => is_query(part),
+    };
+    !is_column && !is_sum(expr) && visit_expressions(expr, |part| stopped(is_other(part))).is_continue()
 }
 
 /// Tells apart what the engine would call the same, and refuse.

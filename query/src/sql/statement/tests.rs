@@ -28,6 +28,40 @@ fn what_is_asked_twice_has_a_name_of_its_own() {
     check("SELECT *, a::int FROM u", Ok("SELECT *, a::INT AS \"a_2\" FROM u"));
     let again = "SELECT avg(x)::INT, avg(x) AS \"avg\", a, a AS \"a_2\" FROM u";
     check("SELECT avg(x)::int, avg(x), a, a FROM u", Ok(again));
+    let sums = "SELECT b, sum(a) / 7, b AS \"b_2\", rank() OVER () + 1 FROM u GROUP BY b ORDER BY sum(a) / 7 DESC, 1, rank() OVER () + 1";
+    check("SELECT b, sum(a) / 7, b, rank() OVER () + 1 FROM u GROUP BY b ORDER BY 2 DESC, 1, 4", Ok(sums));
+    for other in [
+        "SELECT a + 1 FROM u ORDER BY 1",
+        "SELECT upper(b) AS b, left(b, 2) FROM u GROUP BY c ORDER BY 2",
+        "SELECT b, sum(a) FROM u GROUP BY b ORDER BY 2",
+        "SELECT b, sum(a) * random() FROM u GROUP BY b ORDER BY 2",
+    ] {
+        check(other, Ok(other));
+    }
+    check("SELECT 1 AS a FROM u GROUP BY ()", Err("one group"));
+    check("SELECT count(*) FROM u GROUP BY ()", Ok("SELECT count(*) FROM u"));
+    check("SELECT to_char(a, 'FM999,990.00') FROM u", Err("round(x, 2)"));
+    check(
+        "SELECT LocalTimestamp AS a, localtimestamp(0) AS b",
+        Ok("SELECT CAST(now() AS TIMESTAMP) AS a, \"timestamp\"(CAST(now() AS TIMESTAMP(6)), 0) AS b"),
+    );
+    check("SELECT overlay('ab' PLACING 'c' FROM 2) AS a", Ok("SELECT \"overlay\"('ab', 'c', 2) AS a"));
+    let found =
+        "SELECT CASE WHEN regexp_like(a, '(?s)o.b') THEN regexp_replace(a, '(?s)^.*?(o.b).*$', '\\1') END AS b FROM u";
+    check("SELECT substring(a FROM 'o.b') AS b FROM u", Ok(found));
+    check("SELECT 'today'::date AS a", Ok("SELECT CAST(current_date AS DATE) AS a"));
+    check("SELECT a, a FROM u", Ok("SELECT a, a AS \"a_2\" FROM u"));
+    check("SELECT a, u.a, U.A FROM u", Ok("SELECT a, u.a AS \"a_2\", U.A AS \"a_3\" FROM u"));
+    check("SELECT u.a, v.a FROM u, v", Ok("SELECT u.a, v.a FROM u, v"));
+    check("SELECT u.a, v.a, u.a FROM u, v", Ok("SELECT u.a, v.a, u.a AS \"a_2\" FROM u, v"));
+    check("SELECT 1 AS a, 2 AS a, 3 AS a_2", Ok("SELECT 1 AS a, 2 AS \"a_3\", 3 AS a_2"));
+    check("SELECT a, upper(a) AS a FROM u", Ok("SELECT a, upper(a) AS \"a_2\" FROM u"));
+    check("SELECT upper(a) AS a, a FROM u", Ok("SELECT upper(a) AS a, a AS \"a_2\" FROM u"));
+    check("SELECT 10 ^ 3, power(10, 3)", Ok("SELECT 10 ^ 3, power(10, 3) AS \"power\""));
+    check(
+        "SELECT stddev(a), stddev_samp(a) FROM u",
+        Ok("SELECT stddev(a), stddev_samp(coalesce(a)) AS \"stddev_samp\" FROM u"),
+    );
     let keys = "SELECT coalesce(a::INT) AS \"a_2\", a, sum(coalesce(a::INT)) FROM u GROUP BY coalesce(a::INT), a HAVING coalesce(a::INT) > 1";
     check("SELECT a::int, a, sum(a::int) FROM u GROUP BY a::int, a HAVING a::int > 1", Ok(keys));
     check("SELECT a::int AS b FROM u GROUP BY a::int", Ok("SELECT a::INT AS b FROM u GROUP BY a::INT"));

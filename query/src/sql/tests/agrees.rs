@@ -6,7 +6,7 @@ use arrow::{
 };
 use serde_json::{Value, json};
 
-use super::world::{World, charged, everyone};
+use super::world::{World, charged, everyone, only};
 use crate::sql::{Question, encode::Format, types};
 
 async fn world() -> World {
@@ -406,6 +406,11 @@ async fn types_are_as_long_as_they_say() {
     check(&world, "power(NULL::float8, 0.5)", json!(null)).await;
     check(&world, "sum(exp(x)) IS NULL AS v FROM (VALUES (1.5::float8)) t(x) WHERE x > 2", json!(true)).await;
     check(&world, "log(NULL::float8, 0)", json!(null)).await;
+    check(&world, "log(1000)", json!(3.0)).await;
+    check(&world, "trunc(log(0.001))", json!(-3.0)).await;
+    check(&world, "log(10, 1000)", json!(3.0)).await;
+    check(&world, "log(2, 8::real)", json!(3.0)).await;
+    check(&world, "sum(floor(log(x))) AS v FROM (VALUES (1000), (9999)) t(x)", json!(6.0)).await;
     for (value, wanted) in [
         ("'abc'::char(2)", json!("ab")),
         ("CAST('abc' AS character(2))", json!("ab")),
@@ -507,34 +512,171 @@ async fn a_parameter_has_the_type_that_it_is_cast_to() {
 async fn seconds_have_their_parts() {
     let world = world().await;
     const TIME: &str = "timestamp '2026-11-01 00:03:01.75'";
-    for (part, wanted) in [
-        ("second", json!("1.750000")),
-        ("milliseconds", json!("1750.000")),
-        ("microseconds", json!(1_750_000)),
-        ("minute", json!(3)),
-        ("epoch", json!(1_793_491_381.75)),
+    for (part, exact, float) in [
+        ("second", "1.750000", 1.75),
+        ("milliseconds", "1750.000", 1_750.0),
+        ("microseconds", "1750000", 1_750_000.0),
+        ("minute", "3", 3.0),
+        ("epoch", "1793491381.750000", 1_793_491_381.75),
+        ("decade", "202", 202.0),
+        ("century", "21", 21.0),
+        ("millennium", "3", 3.0),
     ] {
-        check(&world, &format!("extract({part} FROM {TIME}) AS v FROM (SELECT 1) s"), wanted.clone()).await;
-        check(&world, &format!("date_part('{part}', {TIME})"), wanted).await;
+        check(&world, &format!("extract({part} FROM {TIME}) AS v FROM (SELECT 1) s"), json!(exact)).await;
+        check(&world, &format!("date_part('{part}', {TIME})"), json!(float)).await;
     }
-    check(&world, "date_part('second', interval '90.5 seconds')", json!("30.500000")).await;
+    check(&world, "date_part('second', interval '90.5 seconds')", json!(30.5)).await;
+    check(&world, "extract(century FROM interval '2026 years')", json!("20")).await;
+    check(&world, "extract(epoch FROM date '2026-11-01')", json!("1793491200")).await;
+    check(&world, "extract(epoch FROM time '00:01:30.5')", json!("90.500000")).await;
     // 60 days, 6:05:53.519381.
     const BETWEEN: &str = "timestamp '2026-12-31 06:05:53.519381' - timestamp '2026-11-01'";
     for (part, wanted) in [
-        ("epoch", json!(5_205_953.519_381)),
-        ("day", json!(60)),
-        ("hour", json!(6)),
-        ("minute", json!(5)),
+        ("epoch", json!("5205953.519381")),
+        ("day", json!("60")),
+        ("hour", json!("6")),
+        ("minute", json!("5")),
         ("second", json!("53.519381")),
     ] {
         check(&world, &format!("extract({part} FROM {BETWEEN})"), wanted).await;
     }
-    check(&world, "extract(hour FROM timestamp '2026-11-01' - timestamp '2026-11-02 05:00')", json!(-5)).await;
-    check(&world, "extract(hour FROM interval '30 hours')", json!(30)).await;
-    check(&world, "extract(epoch FROM interval '1 year 1 month 1.5 seconds')", json!(34_149_601.5)).await;
+    check(&world, "extract(hour FROM timestamp '2026-11-01' - timestamp '2026-11-02 05:00')", json!("-5")).await;
+    check(&world, "extract(hour FROM interval '30 hours')", json!("30")).await;
+    check(&world, "extract(epoch FROM interval '1 year 1 month 1.5 seconds')", json!("34149601.500000")).await;
     check(&world, "extract(epoch FROM max(time) - min(time)) = 2 AS v FROM usage", json!(true)).await;
     check(&world, "count(*) AS v FROM usage WHERE extract(second FROM time) = 2", json!(1)).await;
     check(&world, "count(*) AS v FROM usage WHERE extract(year FROM time) = 2026", json!(3)).await;
+    check(&world, "count(*) AS v FROM usage WHERE date_part('year', time) > 2025.5", json!(3)).await;
+    // Years are brought to the files.
+    for year in ["extract(year FROM time)", "date_part('year', time)"] {
+        let plan = format!("EXPLAIN SELECT user_id FROM usage WHERE {year} = 2026");
+        let plan = world.ask(&everyone(), &plan).await.unwrap().to_string();
+        assert!(plan.contains("1767225600000000") && plan.contains("1798761600000000"), "{plan}");
+    }
+}
+
+/// The answers are those of Postgres.
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_and_words_of_postgres_are_known() {
+    let world = world().await;
+    for (value, wanted) in [
+        ("substring('foobar' FROM 'o.b')", json!("oob")),
+        ("substring('foobar', 'o(.)b')", json!("o")),
+        ("substring('foobar', 'x')", json!(null)),
+        ("substring('foobar' FROM 2 FOR 3)", json!("oob")),
+        ("substring(model FROM 'gpt-[0-9]') AS v FROM usage LIMIT 1", json!("gpt-5")),
+        ("overlay('abcdef' PLACING 'zz' FROM 2 FOR 3)", json!("azzef")),
+        ("ceiling(1.5) = 2", json!(true)),
+        ("div(7, 2)", json!("3")),
+        ("div(-7.5, 2)", json!("-3")),
+        ("pg_typeof(extract(hour FROM now()))", json!("numeric")),
+        ("pg_typeof(date_part('hour', now()))", json!("double precision")),
+        ("isfinite(now())", json!(true)),
+        ("isfinite(NULL::timestamp)", json!(null)),
+        ("make_timestamp(2026, 11, 1, 10, 20, 30.5)", json!("2026-11-01T10:20:30.500000Z")),
+        ("localtimestamp = now()::timestamp", json!(true)),
+        ("'today'::date = current_date", json!(true)),
+        ("'tomorrow'::date - current_date", json!(1)),
+        ("date 'yesterday' < current_date", json!(true)),
+        ("timestamp 'now' = now()::timestamp", json!(true)),
+        ("interval '1 month - 1 day' = interval '29 days'", json!(true)),
+        ("timestamp '2026-11-01' + time '10:00:01.5'", json!("2026-11-01T10:00:01.500000Z")),
+        ("timestamp '2026-11-01' - time '01:00'", json!("2026-10-31T23:00:00.000000Z")),
+        ("count(*) AS v FROM usage GROUP BY ()", json!(3)),
+    ] {
+        check(&world, value, wanted).await;
+    }
+    for (wrong, why) in [
+        ("substring(substring('foobar', 'o.b'), 'o')", "no other"),
+        ("make_timestamp(2026, 11, 31, 0, 0, 0)", "out of range"),
+        ("to_char(1234.5, 'FM999,990.00')", "round(x, 2)"),
+    ] {
+        let error = world.ask(&everyone(), &format!("SELECT {wrong} AS v")).await.unwrap_err();
+        assert!(error.contains(why), "{wrong}: {error}");
+    }
+}
+
+/// What is changed on the way to its types, among others by what it stands beside.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_several_sets_keeps_its_name() {
+    let world = world().await;
+    for (key, value) in [
+        ("coalesce(user_id, '-')", json!("alice")),
+        ("time < '2026-11-01 00:00:02'", json!(true)),
+        ("CASE WHEN NOT time BETWEEN '2026-11-01 13:30:00' AND '2026-11-05' THEN 'a' ELSE 'b' END", json!("a")),
+        ("round(input_tokens::float8)", json!(1.0)),
+        ("upper(coalesce(user_id, time::text))", json!("ALICE")),
+    ] {
+        for sets in [format!("ROLLUP ({key})"), format!("CUBE ({key}, model)"), format!("GROUPING SETS (({key}), ())")]
+        {
+            let sql = format!(
+                "SELECT {key} AS k, grouping({key}) AS g, count(*) > 0 AS n FROM usage GROUP BY {sets} ORDER BY 1 DESC NULLS LAST, 2 LIMIT 1"
+            );
+            assert_eq!(world.ask(&everyone(), &sql).await, Ok(json!([{"k": value, "g": 0, "n": true}])), "{sql}");
+        }
+    }
+}
+
+/// As often as it takes to see sides that race.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sides_of_a_union_are_in_order() {
+    let world = world().await;
+    const SIDES: &str = "SELECT 1 AS a FROM usage UNION ALL SELECT 2 FROM usage UNION ALL SELECT 3 FROM usage";
+    let of = |sides: &[i64]| -> Value { sides.iter().map(|side| json!({ "a": side })).collect() };
+    for _ in 0..20 {
+        for (sql, wanted) in [
+            (SIDES.to_owned(), of(&[1, 1, 1, 2, 2, 2, 3, 3, 3])),
+            (
+                format!("SELECT t.a FROM (VALUES (1), (2), (3)) v(n) JOIN ({SIDES}) t ON v.n = t.a WHERE a > 1"),
+                of(&[2, 2, 2, 3, 3, 3]),
+            ),
+            (format!("SELECT a FROM (SELECT a, count(*) FROM ({SIDES}) t GROUP BY a) s"), of(&[1, 2, 3])),
+        ] {
+            assert_eq!(world.ask(&only(&["acme"]), &sql).await, Ok(wanted), "{sql}");
+        }
+        for (sql, wanted) in [
+            (format!("{SIDES} LIMIT 2"), of(&[1, 1])),
+            (format!("SELECT a FROM ({SIDES}) t LIMIT 2 OFFSET 2"), of(&[1, 2])),
+        ] {
+            for caller in [everyone(), only(&["acme"])] {
+                assert_eq!(world.ask(&caller, &sql).await, Ok(wanted.clone()), "{sql}");
+            }
+        }
+    }
+}
+
+/// The answers are those of Postgres, to its own digits.
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_a_time_are_no_integers() {
+    let world = world().await;
+    for (value, wanted) in [
+        ("extract(minute FROM timestamp '2026-11-20 00:45') / 60", json!("0.750000000000000000")),
+        ("round(extract(doy FROM date '2026-11-20') / 7, 10)", json!("46.2857142857")),
+        ("date_part('month', date '2026-11-20') / 4", json!(2.75)),
+        ("(extract(hour FROM timestamp '2026-11-20 10:00') / 4)::int", json!(3)),
+        ("(date_part('hour', timestamp '2026-11-20 10:00') / 4)::int", json!(2)),
+        ("extract(hour FROM interval '5 hours') / 2 = 2.5", json!(true)),
+        ("ceil(extract(day FROM date '2026-11-20') / 7) = 3", json!(true)),
+        ("cost_usd * (extract(day FROM time) / 4) = 0 AS v FROM usage LIMIT 1", json!(false)),
+        ("avg(extract(hour FROM time) + extract(second FROM time) / 60) > 0 AS v FROM usage", json!(true)),
+        ("count(*) AS v FROM usage WHERE extract(second FROM time) / 10 = 0.2", json!(1)),
+        // A half is away from zero.
+        ("(extract(epoch FROM timestamp '2026-11-20 10:30') / 3600)::bigint", json!(498_659)),
+        ("extract(hour FROM timestamp '2026-11-20 10:00')::int % 4", json!(2)),
+        ("extract(isodow FROM timestamp '2026-11-20') IN (5, 6)", json!(true)),
+        ("extract(hour FROM timestamp '2026-11-20 10:00') || 'h'", json!("10h")),
+        ("date_part('hour', timestamp '2026-11-20 10:00') || 'h'", json!("10h")),
+        ("lpad(date_part('month', max(time))::text, 3, '0') AS v FROM usage", json!("011")),
+        ("to_timestamp(extract(epoch FROM max(time))) = max(time) AS v FROM usage", json!(true)),
+    ] {
+        check(&world, value, wanted).await;
+    }
+    let by = "SELECT extract(year FROM time) AS y, date_part('year', time) AS z, count(*) AS n FROM usage \
+              GROUP BY extract(year FROM time), date_part('year', time)";
+    assert_eq!(world.ask(&everyone(), by).await, Ok(json!([{"y": "2026", "z": 2026.0, "n": 3}])));
+    let described = world.engine.describe(&everyone(), Question::plain(by)).await.unwrap();
+    let kinds: Vec<&str> = described.schema.fields().iter().map(|field| types::of(field.data_type()).name).collect();
+    assert_eq!(kinds, ["numeric", "float8", "int8"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -578,6 +720,16 @@ async fn what_is_asked_twice_is_answered_twice() {
         "SELECT count(*) * 100 / 7, count(*) / 7.0 FROM usage",
         "SELECT sum(cost_usd::numeric), sum(cost_usd)::numeric / 3 FROM usage",
         "SELECT (input_tokens + 1) * 2, input_tokens + 1 * 2 FROM usage",
+        "SELECT model, usage.model FROM usage",
+        "SELECT model, sum(cost_usd) / 7 FROM usage GROUP BY model ORDER BY 2 DESC, 1",
+        "SELECT round(avg(input_tokens), 3), row_number() OVER (ORDER BY model) + 1 FROM usage GROUP BY model ORDER BY 1, 2",
+        "SELECT upper(model), count(*) * 100 FROM usage GROUP BY model ORDER BY 1, 2",
+        "SELECT sum(cost_usd::numeric) + 1, sum(cost_usd) + 1 FROM usage GROUP BY model ORDER BY 1, 2",
+        "SELECT 1 AS a, 2 AS a",
+        "SELECT * FROM (SELECT 1 AS a, 2 AS a) t",
+        "SELECT upper(model) AS model, model FROM usage",
+        "SELECT count(*) AS c, count(DISTINCT model) AS c FROM usage",
+        "SELECT 10 ^ 3, power(10, 3)",
     ] {
         let rows = world.ask(&everyone(), sql).await.expect(sql);
         assert_eq!(rows[0].as_object().unwrap().len(), 2, "{sql}");

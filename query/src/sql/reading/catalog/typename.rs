@@ -1,4 +1,4 @@
-//! `format_type(number, modifier)`: what a type is called in SQL, and for decimals how many digits its modifier says they have.
+//! `format_type(number, modifier)`: what a type is called in SQL, and for decimals how many digits its modifier says they have; and `pg_typeof(value)`.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use arrow::{
     datatypes::{DataType, Int64Type},
 };
 use datafusion::{
-    common::{Result, exec_err, plan_err},
+    common::{Result, ScalarValue, exec_err, plan_err},
     functions::utils::make_scalar_function,
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
 };
@@ -56,6 +56,35 @@ impl ScalarUDFImpl for FormatType {
             },
             Vec::new(),
         )(&args.args)
+    }
+}
+
+/// The function that says what a value is of.
+pub(crate) fn pg_typeof() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::from(TypeOf { signature: Signature::any(1, Volatility::Immutable) }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct TypeOf {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for TypeOf {
+    fn name(&self) -> &'static str {
+        "pg_typeof"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [of] = args.args.as_slice() else { return exec_err!("pg_typeof() takes one value") };
+        Ok(ColumnarValue::Scalar(ScalarValue::from(types::of(&of.data_type()).sql)))
     }
 }
 

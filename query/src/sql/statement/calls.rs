@@ -1,0 +1,203 @@
+//! Functions and words of Postgres in calls of those that the engine has: `substring` by a pattern, `overlay`, `div`, `isfinite`, `localtimestamp`,
+//! `'today'::date` and `GROUP BY ()`.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, GroupByExpr, ObjectNamePart, Select, TypedString, Value, visit_expressions,
+};
+
+use super::columns::is_grouped;
+use crate::sql::reading::rewrite::{call, taken, written};
+
+/// What only numbers are written by.
+const OF_NUMBERS: &str = "FM90,.SGDLPRTHMI -+()$%";
+
+/// What clocks show now.
+const LOCAL: &str = "localtimestamp";
+
+/// Writes a call so that the engine knows it, or says why there is none.
+pub(super) fn known(expr: &mut Expr) -> ControlFlow<String> {
+    let instead = match expr {
+        Expr::Substring { expr: of, substring_from: Some(from), substring_for: None, .. } => match text_of(from) {
+            Some(pattern) => Some(first_match(taken(of), &pattern)?),
+            None => None,
+        },
+        Expr::Overlay { expr: of, overlay_what, overlay_from, overlay_for } => {
+            let args = [of, overlay_what, overlay_from].into_iter().chain(overlay_for);
+            let args: Vec<Expr> = args.map(|arg| taken(arg)).collect();
+            Some(call("\"overlay\"", args))
+        }
+        Expr::Function(function) => called(function)?,
+        Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr: of, data_type, .. } => {
+            text_of(of).and_then(|word| moment(&word, data_type))
+        }
+        Expr::TypedString(TypedString { data_type, value, .. }) => {
+            value.value.clone().into_string().and_then(|word| moment(&word, data_type))
+        }
+        _ => None,
+    };
+    if let Some(instead) = instead {
+        *expr = instead;
+    }
+    ControlFlow::Continue(())
+}
+
+/// `GROUP BY ()` is one group of all rows, as sums are of without it.
+pub(super) fn one_group(select: &mut Select) -> ControlFlow<String> {
+    let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return ControlFlow::Continue(()) };
+    let before = keys.len();
+    keys.retain(|key| !matches!(key, Expr::Tuple(parts) if parts.is_empty()));
+    if keys.len() < before && !is_grouped(select) {
+        return ControlFlow::Break("GROUP BY () is one group: ask for a sum or a count of it".to_owned());
+    }
+    ControlFlow::Continue(())
+}
+
+/// The text of a constant.
+fn text_of(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Value(constant) => constant.value.clone().into_string(),
+        Expr::Nested(of) => text_of(of),
+        _ => None,
+    }
+}
+
+fn called(function: &mut Function) -> ControlFlow<String, Option<Expr>> {
+    let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return ControlFlow::Continue(None) };
+    let name = name.value.to_lowercase();
+    let list = match &mut function.args {
+        FunctionArguments::List(list) => list,
+        FunctionArguments::None if name == LOCAL => {
+            return ControlFlow::Continue(Some(written("CAST(now() AS TIMESTAMP)")));
+        }
+        _ => return ControlFlow::Continue(None),
+    };
+    let args = list.args.iter_mut().map(|arg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) => Some(arg),
+        _ => None,
+    });
+    let Some(mut args) = args.collect::<Option<Vec<&mut Expr>>>() else { return ControlFlow::Continue(None) };
+    let is_of_number = |pattern: &&mut Expr| text_of(pattern).is_some_and(|pattern| is_of_numbers(&pattern));
+    if name == "to_char" && args.get(1).is_some_and(is_of_number) {
+        return ControlFlow::Break("to_char() takes times: write round(x, 2)::text of a number".to_owned());
+    }
+    ControlFlow::Continue(match (name.as_str(), args.as_mut_slice()) {
+        ("div", [of, by]) => {
+            let (left, right) =
+                (Box::new(call("\"numeric\"", [taken(of)])), Box::new(Expr::Nested(Box::new(taken(by)))));
+            let quotient = call("trunc", [Expr::BinaryOp { left, op: BinaryOperator::Divide, right }]);
+            let data_type = DataType::Numeric(ExactNumberInfo::PrecisionAndScale(38, 0));
+            let expr = Box::new(quotient);
+            Some(Expr::Cast { kind: CastKind::Cast, expr, data_type, array: false, format: None })
+        }
+        // There is no time without an end: only of NULL it is not known.
+        ("isfinite", [time]) => {
+            let left = Box::new(Expr::IsNotNull(Box::new(Expr::Nested(Box::new(taken(time))))));
+            let right = Box::new(Expr::Value(Value::Null.into()));
+            Some(Expr::Nested(Box::new(Expr::BinaryOp { left, op: BinaryOperator::Or, right })))
+        }
+        (LOCAL, [digits]) => Some(written(&format!("CAST(now() AS TIMESTAMP({digits}))"))),
+        _ => None,
+    })
+}
+
+fn is_of_numbers(pattern: &str) -> bool {
+    let pattern = pattern.to_uppercase();
+    pattern.contains(['9', '0']) && pattern.chars().all(|letter| OF_NUMBERS.contains(letter))
+}
+
+/// A day, or a time of one, by a word that is read when the question is.
+fn moment(word: &str, data_type: &DataType) -> Option<Expr> {
+    if !matches!(data_type, DataType::Date | DataType::Timestamp(..)) {
+        return None;
+    }
+    let moment = match word.trim().to_lowercase().as_str() {
+        "now" => "now()",
+        "today" => "current_date",
+        "tomorrow" => "CAST(current_date + INTERVAL '1 day' AS DATE)",
+        "yesterday" => "CAST(current_date - INTERVAL '1 day' AS DATE)",
+        _ => return None,
+    };
+    Some(written(&format!("CAST({moment} AS {data_type})")))
+}
+
+/// What a pattern finds first, or of that what its first parentheses do; NULL where it finds nothing.
+fn first_match(of: Expr, pattern: &str) -> ControlFlow<String, Expr> {
+    // In each other they would double what is in them again and again.
+    let within = visit_expressions(&of, |part| match part {
+        Expr::Function(function) if function.name.to_string() == "regexp_like" => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    if within.is_break() {
+        return ControlFlow::Break(
+            "substring() by a pattern takes no other: name that in a query within FROM".to_owned(),
+        );
+    }
+    let text = |text: String| Expr::Value(Value::SingleQuotedString(text).into());
+    let all = if has_group(pattern) { format!("(?s)^.*?(?:{pattern}).*$") } else { format!("(?s)^.*?({pattern}).*$") };
+    let mut found = written("CASE WHEN NULL THEN NULL END");
+    if let Expr::Case { conditions, .. } = &mut found
+        && let Some(first) = conditions.first_mut()
+    {
+        first.condition = call("regexp_like", [of.clone(), text(format!("(?s){pattern}"))]);
+        first.result = call("regexp_replace", [of, text(all), text("\\1".to_owned())]);
+    }
+    ControlFlow::Continue(found)
+}
+
+/// Whether there are parentheses in a pattern whose part is asked for.
+fn has_group(pattern: &str) -> bool {
+    let mut letters = pattern.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => {
+                letters.next();
+            }
+            '(' if letters.peek() != Some(&'?') => return true,
+            // Until the bracket that closes it; one that stands first is a letter.
+            '[' => {
+                letters.next_if_eq(&'^');
+                letters.next_if_eq(&']');
+                while let Some(letter) = letters.next().filter(|letter| *letter != ']') {
+                    if letter == '\\' {
+                        letters.next();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{has_group, is_of_numbers};
+
+    #[test]
+    fn parentheses_of_a_pattern_are_found() {
+        for (pattern, wanted) in [
+            ("s.*$", false),
+            ("o(.)b", true),
+            ("(?:ab)+", false),
+            (r"\(a\)", false),
+            ("[(]a", false),
+            ("[]()]a", false),
+            (r"[\](]a(b)", true),
+            ("[", false),
+        ] {
+            assert_eq!(has_group(pattern), wanted, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn patterns_of_numbers_are_none_of_times() {
+        for (pattern, wanted) in
+            [("FM999,990.00", true), ("999D99", true), ("YYYY-MM-DD", false), ("FMDD", false), ("HH24:MI:SS", false)]
+        {
+            assert_eq!(is_of_numbers(pattern), wanted, "{pattern}");
+        }
+    }
+}
