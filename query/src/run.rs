@@ -122,7 +122,10 @@ impl RunError {
     fn is_permanent(&self) -> bool {
         match self {
             Self::Lake(error) => {
-                matches!(error, Error::Url { .. } | Error::NoConditionalPut | Error::OtherSchema { .. })
+                matches!(
+                    error,
+                    Error::Url { .. } | Error::NoConditionalPut | Error::OtherSchema { .. } | Error::OtherLog { .. }
+                )
             }
             Self::Log(_) => false,
             Self::Older { .. } | Self::System(_) | Self::Engine(_) => true,

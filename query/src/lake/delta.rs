@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    table::{Column, Kind, TableDef},
+    table::{self, Column, Kind, TableDef},
 };
 
 /// The partition column.
@@ -41,6 +41,25 @@ const REWRITE: &str = "rewrite";
 /// The application transaction that carries how far a lane of the ledger is in the table.
 fn lane_id(lane: usize) -> String {
     format!("tollgate-ledger-{lane}")
+}
+
+/// The bits of a position that find room beside a checksum.
+const LOW: u64 = 0x7fff_ffff;
+
+/// The application transaction that carries which record of a lane is the last in the table.
+fn last_id(lane: usize) -> String {
+    format!("tollgate-ledger-{lane}-last")
+}
+
+/// A checksum as the number of a transaction, bound to the position that it stands before: an earlier version moves that alone.
+fn bound(checksum: i32, position: Offset) -> i64 {
+    i64::from(checksum.cast_unsigned()) | (signed(position.0 & LOW) << 32)
+}
+
+/// The checksum that was bound to this very position.
+fn unbound(number: i64, position: Offset) -> Option<i32> {
+    let checksum = u32::try_from(number & i64::from(u32::MAX)).ok()?.cast_signed();
+    (bound(checksum, position) == number).then_some(checksum)
 }
 
 /// The log of a table.
@@ -83,8 +102,9 @@ pub(super) struct Written {
 /// What a commit changes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change<'a> {
-    /// Rows of the ledger were shelved: files are added and positions move.
-    Shelved { files: &'a [Written], positions: &'a [Offset] },
+    /// Rows of the ledger were shelved: files are added and positions move. `last` has by lane the checksum of the record before, where it
+    /// is known.
+    Shelved { files: &'a [Written], positions: &'a [Offset], last: &'a [Option<i32>] },
     /// Files were written anew, or more is known of them; with the same rows.
     Rewritten { added: &'a [Written], removed: &'a [Written] },
 }
@@ -151,11 +171,14 @@ impl TableLog {
     pub(super) async fn commit(&self, on: &Snapshot, change: Change<'_>) -> Result<Snapshot, Error> {
         let at = time::now().as_micros() / 1_000;
         let (actions, transactions) = match change {
-            Change::Shelved { files, positions } => {
+            Change::Shelved { files, positions, last } => {
                 let move_to = |(lane, to): (usize, &Offset)| Transaction::new(lane_id(lane), signed(to.0));
+                let last = positions.iter().zip(last).enumerate();
+                let last = last.filter_map(|(lane, (to, checksum))| Some((lane, bound((*checksum)?, *to))));
+                let last = last.map(|(lane, number)| Transaction::new(last_id(lane), number));
                 (
                     files.iter().map(|file| add(file, at, true)).collect(),
-                    positions.iter().enumerate().map(move_to).collect(),
+                    positions.iter().enumerate().map(move_to).chain(last).collect(),
                 )
             }
             Change::Rewritten { added, removed } => {
@@ -186,6 +209,18 @@ impl TableLog {
         for lane in 0..usize::from(lanes) {
             let next = self.position(snapshot, &lane_id(lane)).await?.unwrap_or(0);
             out.push(Offset(u64::try_from(next).unwrap_or(0)));
+        }
+        Ok(out)
+    }
+
+    /// By lane, the checksum of the record before its position in this version, where that is said: by the archive.
+    pub(super) async fn last(&self, snapshot: &Snapshot, positions: &[Offset]) -> Result<Vec<Option<i32>>, Error> {
+        let mut out = Vec::new();
+        if self.table.name == table::ARCHIVE.name {
+            for (lane, position) in positions.iter().enumerate() {
+                let number = self.position(snapshot, &last_id(lane)).await?;
+                out.push(number.and_then(|number| unbound(number, *position)));
+            }
         }
         Ok(out)
     }
@@ -347,5 +382,21 @@ fn type_name(kind: Kind) -> &'static str {
         Kind::Price => "decimal(18,6)",
         Kind::Amount => "decimal(38,12)",
         Kind::Bytes => "binary",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_is_known_before_the_position_that_it_was_bound_to_and_before_no_other() {
+        for checksum in [0, 1, -1, i32::MIN, i32::MAX] {
+            for position in [1, 2, 1 << 31, u64::from(u32::MAX), 1 << 40] {
+                let number = bound(checksum, Offset(position));
+                assert_eq!(unbound(number, Offset(position)), Some(checksum), "{position}");
+                assert_eq!(unbound(number, Offset(position + 1)), None, "an earlier version moved the position alone");
+            }
+        }
     }
 }

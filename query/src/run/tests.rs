@@ -139,6 +139,37 @@ fn a_log_that_is_older_than_its_lake_is_refused() {
     assert!(role.readiness.why_not().join("").starts_with("TG5009"), "{:?}", role.readiness.why_not());
 }
 
+/// Of a log that has more than the lake the rest would be put behind rows that it does not have.
+#[test]
+fn a_log_that_is_another_one_than_its_lake_s_is_refused() {
+    let mut house = House::new();
+    let rows = |house: &House, wanted: u64| {
+        let wanted = json!([{ "n": wanted }]);
+        until("rows", || ask(house.address(), "SELECT count(*) AS n FROM usage")["rows"] == wanted);
+    };
+    for number in 0..2 {
+        house.start();
+        house.commit(&[world::charged("acme", number, "alice", Some(100), 5)]);
+        rows(&house, u64::from(number) + 1);
+        house.stop();
+    }
+    let mut other = House::new();
+    for number in 10..20 {
+        other.commit(&[world::charged("acme", number, "alice", Some(100), 5)]);
+    }
+    let [own, others] = [&house, &other].map(|house| house.folder.path().join("lake"));
+    std::fs::rename(&own, &others).unwrap();
+    other.begin();
+    let role = other.role.take().unwrap();
+    let error = role.thread.join().unwrap().unwrap_err();
+    assert!(matches!(error, RunError::Lake(Error::OtherLog { lane: Lane(0), offset: 1 })), "{error}");
+    assert!(role.readiness.why_not().join("").starts_with("TG5009"), "{:?}", role.readiness.why_not());
+    std::fs::rename(&others, &own).unwrap();
+    house.start();
+    rows(&house, 2);
+    house.stop();
+}
+
 #[test]
 fn a_row_is_answered_once_however_the_cut_falls() {
     const ROUNDS: u32 = 60;
