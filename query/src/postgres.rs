@@ -14,7 +14,7 @@ use listen::{Bounds, HEAD_TIMEOUT, Tls};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::entry::Entry;
+use crate::{entry::Entry, run::Readiness};
 
 mod array;
 mod cancel;
@@ -55,6 +55,27 @@ pub(crate) async fn serve(listener: TcpListener, tls: Option<Tls>, entry: Arc<En
     .await;
 }
 
+/// Tells whoever comes, until `shutdown`, that there is nothing to answer with yet.
+pub(crate) async fn closed(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    bounds: Bounds,
+    readiness: Readiness,
+    shutdown: &CancellationToken,
+) {
+    listen::connections(listener, bounds, shutdown, |stream| {
+        let (tls, no) = (tls.clone(), readiness.closed());
+        async move {
+            let cancels = Cancels::default();
+            let told = startup::begin(stream, tls, Err(no), &cancels);
+            if let Ok(Err(error)) = tokio::time::timeout(HEAD_TIMEOUT, told).await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        }
+    })
+    .await;
+}
+
 async fn connection(
     stream: TcpStream,
     tls: Option<Tls>,
@@ -63,7 +84,7 @@ async fn connection(
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let begun = tokio::select! {
-        begun = tokio::time::timeout(HEAD_TIMEOUT, startup::begin(stream, tls, &entry, &cancels)) => begun??,
+        begun = tokio::time::timeout(HEAD_TIMEOUT, startup::begin(stream, tls, Ok(&entry), &cancels)) => begun??,
         () = shutdown.cancelled() => None,
     };
     match begun {
