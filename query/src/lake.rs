@@ -241,11 +241,14 @@ impl Lake {
     }
 
     /// Writes a checkpoint of a table's log, and deletes log entries and files that are old and that the newest version does not need.
-    /// What a removed file held can be read for a day after that, so queries that began before go on.
+    /// What a removed file held can be read for a day after that, so queries that began before go on; and so can rollups of other formats
+    /// than this version's, counted from when nobody writes such any more.
     pub async fn tidy(&self, def: &'static TableDef) -> Result<(), Error> {
         let table = self.table(def)?;
         table.log.tidy().await?;
-        rolled::tidy(&self.place, def).await?;
+        let before = table.log.unused_before_ms();
+        let busy = rolled::tidy(&self.place, def, &table.log.told().await?, before).await?;
+        table.log.forget(&busy, before).await?;
         self.refresh(def).await.map(|_| ())
     }
 
