@@ -29,6 +29,11 @@ pub(crate) enum NoEntry {
     /// The token is nobody's, or there was none.
     #[error("the token is none that the configuration lists under access")]
     Stranger,
+    /// Log and lake have not been opened, for a reason with this code.
+    #[error(
+        "log and lake are not open yet, and nothing can be answered; try again in a moment, or see /readyz for what is wrong"
+    )]
+    Closed(ErrorCode),
     /// Rows would be missing.
     #[error("the ledger is still being read, and rows would be missing; try again in a moment")]
     Behind,
@@ -40,6 +45,7 @@ impl NoEntry {
         match self {
             Self::NoPolicy | Self::Behind => ErrorCode::LogUnreachable,
             Self::Stranger => ErrorCode::UnknownToken,
+            Self::Closed(code) => code,
         }
     }
 }

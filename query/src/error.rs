@@ -54,6 +54,17 @@ pub enum Error {
     /// The ledger cannot be read.
     #[error("the ledger cannot be read: {0}")]
     Log(#[from] journal::Error),
+    /// The log is another one than that which the lake is of.
+    #[error(
+        "at offset {offset} of lane {} of the ledger the log has another record than the lake: it is not the log that this lake is of. \
+         Put back the log that belongs to this lake, or give this one a lake of its own (lake.url)", .lane.0
+    )]
+    OtherLog {
+        /// The lane.
+        lane: Lane,
+        /// The last offset that the lake has of it.
+        offset: u64,
+    },
     /// A record of the ledger is not an entry.
     #[error("record {offset} of lane {} of the ledger cannot be read: {why}", .lane.0)]
     Record {
@@ -72,6 +83,7 @@ impl Error {
         match self {
             Self::Url { .. } | Self::NoConditionalPut | Self::OtherSchema { .. } => ErrorCode::LakeUnusable,
             Self::Log(error) => error.code(),
+            Self::OtherLog { .. } => ErrorCode::LogReplaced,
             Self::Record { .. } => ErrorCode::JournalCorrupt,
             Self::Store(_)
             | Self::Delta(_)

@@ -41,6 +41,7 @@ use tonic_prost::ProstCodec;
 
 use crate::{
     entry::{Entry, NoEntry},
+    run::Readiness,
     sql::{Caller, Head, Rows},
 };
 
@@ -116,6 +117,14 @@ fn router(entry: Arc<Entry>) -> Router {
         .route(&route("ListActions"), post(actions))
         .fallback(async || told::<message::Empty>(Err(Status::unimplemented("this method is not served here"))))
         .with_state(Arc::new(Flight { entry, running: Arc::default() }))
+}
+
+/// What every call is told while there is nothing to answer with.
+pub(crate) fn closed(readiness: Readiness) -> Router {
+    Router::new().fallback(move || {
+        let no = readiness.closed();
+        async move { told::<message::Empty>(Err(no.into())) }
+    })
 }
 
 /// The service.

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 use crate::{
     entry::{Entry, NoEntry},
+    run::Readiness,
     sql::{
         Caller, Head, QueryError, Question, Rows,
         encode::{Encoder, Format, sql_type},
@@ -63,6 +64,14 @@ pub(crate) fn router(surface: Arc<Entry>) -> Router {
         // Statements are small; nothing else has a body.
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(surface)
+}
+
+/// What is told on every route while there is nothing to answer with.
+pub(crate) fn closed(readiness: Readiness) -> Router {
+    Router::new().fallback(move || {
+        let no = readiness.closed();
+        async move { failure(no.code(), &no.to_string()) }
+    })
 }
 
 #[derive(Deserialize)]

@@ -53,7 +53,8 @@ impl Imports {
         let mut writer = ArrowWriter::try_new(Vec::new(), table.schema(), None).map_err(Error::from)?;
         writer.write(&rows).map_err(Error::from)?;
         let bytes = writer.into_inner().map_err(Error::from)?;
-        let path = self.folder.clone().join(table.name).join(format!("{}.parquet", Uuid::now_v7()));
+        let name = self.next(table).await?;
+        let path = self.folder.clone().join(table.name).join(format!("{name}.parquet"));
         let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         self.store.put_opts(&path, bytes.into(), create).await.map_err(Error::from)?;
         Ok(rows.num_rows())
@@ -61,9 +62,7 @@ impl Imports {
 
     /// The rows of the newest import of a table; none where there is none.
     pub(crate) async fn rows(&self, table: &'static Imported) -> Result<Vec<RecordBatch>, Error> {
-        let folder = self.folder.clone().join(table.name);
-        let found: Vec<_> = self.store.list(Some(&folder)).try_collect().await?;
-        let Some(newest) = found.into_iter().map(|file| file.location).max() else { return Ok(Vec::new()) };
+        let Some(newest) = self.newest(table).await? else { return Ok(Vec::new()) };
         let bytes: Bytes = self.store.get(&newest).await?.bytes().await?;
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()?;
         let schema = table.schema();
@@ -76,5 +75,48 @@ impl Imports {
             RecordBatch::try_new(Arc::clone(&schema), columns.collect())
         };
         reader.map(|batch| Ok(of_now(batch?)?)).collect()
+    }
+
+    /// The file of the newest import of a table.
+    async fn newest(&self, table: &Imported) -> Result<Option<Path>, Error> {
+        let folder = self.folder.clone().join(table.name);
+        let found: Vec<_> = self.store.list(Some(&folder)).try_collect().await?;
+        Ok(found.into_iter().map(|file| file.location).max())
+    }
+
+    /// The name of the next one: behind every name that is there, whatever clock that came from.
+    async fn next(&self, table: &Imported) -> Result<Uuid, Error> {
+        let named = |path: Path| Uuid::try_parse(path.filename()?.strip_suffix(".parquet")?).ok();
+        let (newest, now) = (self.newest(table).await?.and_then(named), Uuid::now_v7());
+        let ahead = newest.filter(|newest| *newest >= now);
+        Ok(ahead.map_or(now, |newest| Uuid::from_u128(newest.as_u128().saturating_add(1))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::{array::AsArray as _, datatypes::Decimal128Type};
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_import_counts_though_one_before_came_from_a_clock_that_was_ahead() {
+        let imports = Imports::new(Arc::new(InMemory::new()), Path::from("imported"));
+        let table = by_name("business_metrics").unwrap();
+        for value in 1..5_i128 {
+            let csv = format!("time,tenant,metric,value\n2026-11-01,acme,tickets,{value}\n");
+            imports.replace(table, csv.as_bytes()).await.unwrap();
+            let rows = imports.rows(table).await.unwrap();
+            let found = rows[0].column_by_name("value").unwrap().as_primitive::<Decimal128Type>().value(0);
+            assert_eq!(found, value * 1_000_000_000_000);
+            if value == 1 {
+                let first = imports.newest(table).await.unwrap().unwrap();
+                let bytes = imports.store.get(&first).await.unwrap().bytes().await.unwrap();
+                let ahead = first.as_ref().replace("/0", "/1");
+                assert_ne!(ahead, first.as_ref());
+                imports.store.put(&Path::from(ahead), bytes.into()).await.unwrap();
+            }
+        }
     }
 }

@@ -78,6 +78,16 @@ struct Head {
     snapshot: Snapshot,
     /// The positions in that very snapshot.
     positions: Vec<Offset>,
+    /// By lane, the checksum of the record before its position, where the snapshot says it.
+    last: Vec<Option<i32>>,
+}
+
+impl Head {
+    async fn of(log: &TableLog, snapshot: Snapshot, lanes: u16) -> Result<Self, Error> {
+        let positions = log.positions(&snapshot, lanes).await?;
+        let last = log.last(&snapshot, &positions).await?;
+        Ok(Self { snapshot, positions, last })
+    }
 }
 
 /// A version of a table: it never changes, and its files stay for longer than any query runs.
@@ -89,6 +99,8 @@ pub struct Version {
     pub files: Vec<Arc<DataFile>>,
     /// C: by lane, the first record of the ledger that is not in it.
     pub covered: Vec<Offset>,
+    /// By lane, the checksum of the record before that, where it is known: of the archive.
+    pub last: Vec<Option<i32>>,
     /// Whether it has columns that a later version than this has added: to write its files anew would lose them.
     pub is_of_later: bool,
 }
@@ -131,6 +143,12 @@ impl Version {
     /// C of a lane.
     pub fn covered_of(&self, lane: usize) -> Offset {
         self.covered.get(lane).copied().unwrap_or_default()
+    }
+
+    /// The last record of a lane and its checksum, where that is known.
+    pub(crate) fn last_of(&self, lane: usize) -> Option<(Offset, i32)> {
+        let offset = self.covered_of(lane).0.checked_sub(1)?;
+        Some((Offset(offset), self.last.get(lane).copied().flatten()?))
     }
 }
 
@@ -223,11 +241,14 @@ impl Lake {
     }
 
     /// Writes a checkpoint of a table's log, and deletes log entries and files that are old and that the newest version does not need.
-    /// What a removed file held can be read for a day after that, so queries that began before go on.
+    /// What a removed file held can be read for a day after that, so queries that began before go on; and so can rollups of other formats
+    /// than this version's, counted from when nobody writes such any more.
     pub async fn tidy(&self, def: &'static TableDef) -> Result<(), Error> {
         let table = self.table(def)?;
         table.log.tidy().await?;
-        rolled::tidy(&self.place, def).await?;
+        let before = table.log.unused_before_ms();
+        let busy = rolled::tidy(&self.place, def, &table.log.told().await?, before).await?;
+        table.log.forget(&busy, before).await?;
         self.refresh(def).await.map(|_| ())
     }
 
@@ -250,8 +271,7 @@ impl Table {
         snapshot: Snapshot,
         lanes: u16,
     ) -> Result<Self, Error> {
-        let positions = log.positions(&snapshot, lanes).await?;
-        let head = Mutex::new(Head { snapshot, positions });
+        let head = Mutex::new(Head::of(&log, snapshot, lanes).await?);
         let table = Self {
             def,
             log,
@@ -284,7 +304,8 @@ impl Table {
             })
             .collect();
         let is_of_later = self.log.is_of_later(&head.snapshot);
-        let version = Version { number: head.snapshot.number(), files, covered: head.positions.clone(), is_of_later };
+        let (covered, last) = (head.positions.clone(), head.last.clone());
+        let version = Version { number: head.snapshot.number(), files, covered, last, is_of_later };
         *self.newest.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(version);
         Ok(())
     }
@@ -318,15 +339,14 @@ impl Table {
             return Ok(());
         }
         let begun = |now: &Version| (!nothing(&now.covered)).then_some(());
-        self.commit(Change::Shelved { files: &[], positions: kept }, begun).await
+        self.commit(Change::Shelved { files: &[], positions: kept, last: &[] }, begun).await
     }
 
     /// Loads the newest version with its positions.
     async fn reload(&self, head: &mut Head) -> Result<(), Error> {
         let snapshot = self.log.newest(&head.snapshot).await?;
         if snapshot.number() != head.snapshot.number() {
-            let positions = self.log.positions(&snapshot, self.lanes).await?;
-            *head = Head { snapshot, positions };
+            *head = Head::of(&self.log, snapshot, self.lanes).await?;
             self.publish(head)?;
         }
         Ok(())
@@ -337,6 +357,7 @@ impl Table {
         let mut shelving = Shelving::new(to.to_vec());
         let mut last = None;
         for _ in 0..ATTEMPTS {
+            source.follows(&head.positions, &head.last)?;
             let from = head.positions.clone();
             let (positions, files) = match shelving.next(&from) {
                 Step::Done => return Ok(self.newest()),
@@ -347,9 +368,11 @@ impl Table {
                     (to, files)
                 }
             };
-            match self.log.commit(&head.snapshot, Change::Shelved { files: &files, positions: &positions }).await {
+            let checksums = self.checksums(&head, source, &positions);
+            let change = Change::Shelved { files: &files, positions: &positions, last: &checksums };
+            match self.log.commit(&head.snapshot, change).await {
                 Ok(snapshot) => {
-                    *head = Head { snapshot, positions };
+                    *head = Head { snapshot, positions, last: checksums };
                     self.publish(&head)?;
                     return Ok(self.newest());
                 }
@@ -362,6 +385,17 @@ impl Table {
             shelving.failed(from, files);
         }
         Err(last.unwrap_or(Error::Shape))
+    }
+
+    /// By lane, the checksum of the record before these positions, where it is known: of the archive, which has every record.
+    fn checksums(&self, head: &Head, source: &Pinned, to: &[Offset]) -> Vec<Option<i32>> {
+        if self.def.name != table::ARCHIVE.name {
+            return Vec::new();
+        }
+        let known = |(lane, (to, from)): (usize, (&Offset, &Offset))| {
+            if to == from { head.last.get(lane).copied().flatten() } else { source.checksum_before(lane, *to) }
+        };
+        to.iter().zip(&head.positions).enumerate().map(known).collect()
     }
 
     async fn write(

@@ -15,7 +15,7 @@ use listen::{Bounds, HEAD_TIMEOUT, Place, Tls};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::entry::Entry;
+use crate::{entry::Entry, run::Readiness};
 
 mod array;
 mod cancel;
@@ -69,6 +69,32 @@ async fn within(
     .await;
 }
 
+/// Tells whoever comes, until `shutdown`, that there is nothing to answer with yet.
+pub(crate) async fn closed(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    bounds: Bounds,
+    readiness: Readiness,
+    shutdown: &CancellationToken,
+) {
+    listen::connections(listener, bounds, shutdown, |stream, place| {
+        let (tls, no) = (tls.clone(), readiness.closed());
+        async move {
+            let cancels = Arc::default();
+            let told = startup::begin(stream, tls, Err(no), &cancels);
+            tokio::select! {
+                told = tokio::time::timeout(HEAD_TIMEOUT, told) => {
+                    if let Ok(Err(error)) = told {
+                        tracing::debug!(%error, "a connection ended early");
+                    }
+                }
+                () = place.ending().cancelled() => {}
+            }
+        }
+    })
+    .await;
+}
+
 async fn connection(
     stream: TcpStream,
     place: Place,
@@ -78,7 +104,7 @@ async fn connection(
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let begun = tokio::select! {
-        begun = tokio::time::timeout(HEAD_TIMEOUT, startup::begin(stream, tls, &entry, &cancels)) => begun??,
+        begun = tokio::time::timeout(HEAD_TIMEOUT, startup::begin(stream, tls, Ok(&entry), &cancels)) => begun??,
         () = place.ending().cancelled() => None,
     };
     // A session gives its place to nobody, however long it is idle.

@@ -57,7 +57,7 @@ pub struct Cell {
 }
 
 /// What a line of a file says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Line {
     /// The UTC day.
     pub day: String,

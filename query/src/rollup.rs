@@ -25,6 +25,9 @@ pub(crate) const MOST_PERCENT: usize = 15;
 /// What files say they have rollups by. Another number for other columns, and those that are there are read no more.
 pub(crate) const FORMAT: &str = "tollgate.rollups.4";
 
+/// How the name of every format begins.
+pub(crate) const FORMATS: &str = "tollgate.rollups.";
+
 /// The column with how many rows a row stands for.
 pub(crate) const ROWS: &str = "rows";
 

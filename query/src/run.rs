@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::ShelveConfig,
     cut::Cuts,
-    entry::Entry,
+    entry::{Entry, NoEntry},
     error::Error,
     flight, http,
     lake::Lake,
@@ -37,6 +37,8 @@ use crate::{
     sql::{Engine, QueryError},
     watermark::Watermark,
 };
+
+mod closed;
 
 /// How long one look at a topic waits.
 const LOOK: Duration = Duration::from_millis(100);
@@ -122,7 +124,10 @@ impl RunError {
     fn is_permanent(&self) -> bool {
         match self {
             Self::Lake(error) => {
-                matches!(error, Error::Url { .. } | Error::NoConditionalPut | Error::OtherSchema { .. })
+                matches!(
+                    error,
+                    Error::Url { .. } | Error::NoConditionalPut | Error::OtherSchema { .. } | Error::OtherLog { .. }
+                )
             }
             Self::Log(_) => false,
             Self::Older { .. } | Self::System(_) | Self::Engine(_) => true,
@@ -143,6 +148,8 @@ const OPENING: &str = "the lake has not been opened yet";
 #[derive(Clone)]
 pub struct Readiness {
     why_not: Arc<Mutex<Vec<String>>>,
+    /// The code of why log and lake are not open.
+    closed: Arc<Mutex<ErrorCode>>,
 }
 
 impl Readiness {
@@ -156,6 +163,24 @@ impl Readiness {
         self.why_not() == [OPENING]
     }
 
+    /// Before anything is open.
+    pub(crate) fn opening() -> Self {
+        let why_not = Arc::new(Mutex::new(vec![OPENING.to_owned()]));
+        Self { why_not, closed: Arc::new(Mutex::new(ErrorCode::LakeUnreachable)) }
+    }
+
+    /// Why nobody is let in while log and lake are not open.
+    pub(crate) fn closed(&self) -> NoEntry {
+        NoEntry::Closed(*self.closed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn failed(&self, error: &RunError) {
+        if let Some(code) = error.code() {
+            *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = code;
+        }
+        self.set(vec![error.code().map_or_else(|| error.to_string(), |code| format!("{code}: {error}"))]);
+    }
+
     fn set(&self, why_not: Vec<String>) {
         *self.why_not.lock().unwrap_or_else(PoisonError::into_inner) = why_not;
     }
@@ -164,8 +189,7 @@ impl Readiness {
 impl Query {
     /// The role; nothing runs yet.
     pub fn new(deps: Deps) -> Self {
-        let why_not = Arc::new(Mutex::new(vec![OPENING.to_owned()]));
-        Self { deps, readiness: Readiness { why_not } }
+        Self { deps, readiness: Readiness::opening() }
     }
 
     /// Whether it can answer.
@@ -187,8 +211,15 @@ impl Query {
         let lakes = builder.on_thread_start(|| Rank::Lake.take()).enable_all().build()?;
         let policies = Arc::new(PolicyLog::default());
         let watermark = Arc::new(Watermark::default());
-        let Some(parts) = open(&deps, &lakes, &policies, &watermark, &readiness, shutdown)? else { return Ok(()) };
-        let Opened { lake, shelver, policy } = parts;
+        let opened = thread::scope(|scope| {
+            let stop = shutdown.child_token();
+            let _guard = stop.clone().drop_guard();
+            if let Some(doors) = &deps.doors {
+                closed::tell(scope, doors, &readiness, &stop)?;
+            }
+            open(&deps, &lakes, &policies, &watermark, &readiness, shutdown)
+        });
+        let Some(Opened { lake, shelver, policy }) = opened? else { return Ok(()) };
 
         let keeper = Keeper { policy, policies: policies.clone(), watermark: watermark.clone(), readiness };
         let cuts = Cuts::new(shelver.tail(), lake.store(), watermark, Arc::clone(&policies));
@@ -272,7 +303,7 @@ fn open(
         match try_open(deps, lakes, policies, watermark) {
             Ok(opened) => return Ok(Some(opened)),
             Err(error) => {
-                readiness.set(vec![error.code().map_or_else(|| error.to_string(), |code| format!("{code}: {error}"))]);
+                readiness.failed(&error);
                 if error.is_permanent() {
                     return Err(error);
                 }

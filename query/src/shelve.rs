@@ -8,6 +8,7 @@
 //! a last commit.
 
 use std::{
+    cmp::Ordering,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
@@ -23,10 +24,12 @@ use crate::{
     compact,
     config::ShelveConfig,
     error::Error,
-    lake::Lake,
+    lake::{Lake, Version},
     table::{self, Place, Policies},
     tail::{ApplyError, Pin, Placed, Tail},
 };
+
+mod origin;
 
 /// How long one look at the ledger waits for records.
 const LOOK: Duration = Duration::from_millis(20);
@@ -94,6 +97,9 @@ impl Shelver {
         let next = tail.high();
         let mut reader = deps.road.reader(Topic::Ledger, &next)?;
         let ends = reader.ends()?;
+        if let Some(archive) = tail.pin().table(table::ARCHIVE.name) {
+            origin::check(deps.road.as_ref(), &archive.version, &next, &ends)?;
+        }
         let status = Arc::new(Mutex::new(Status::default()));
         let stop = CancellationToken::new();
         if let Some(every) = deps.config.compact.filter(|_| deps.writes) {
@@ -295,7 +301,13 @@ impl Worker {
         let (lake, tail) = (self.deps.lake.clone(), self.tail.clone());
         self.commit = Some(self.deps.runtime.spawn(async move {
             for def in table::ALL {
-                tail.loaded(def, lake.refresh(def).await?);
+                let version = lake.refresh(def).await?;
+                if def.hidden
+                    && let Some(known) = tail.pin().table(def.name)
+                {
+                    known.follows(&version.covered, &version.last)?;
+                }
+                tail.loaded(def, version);
             }
             Ok(None)
         }));
@@ -307,9 +319,12 @@ impl Worker {
             return;
         };
         self.last_trim = Instant::now();
-        let versions = self.deps.lake.pin();
-        let covered = |lane| versions.iter().map(|version| version.covered_of(lane)).min().unwrap_or_default();
-        let below: Vec<Offset> = (0..self.next.len()).map(covered).collect();
+        let pin = self.tail.pin();
+        let covered = |lane| pin.tables().iter().map(move |table| table.version.covered_of(lane));
+        // Where the lake is further than was read, it is not known to be of this log.
+        let is_known = |lane, high: &Offset| covered(lane).all(|covered| covered <= *high);
+        let below = |(lane, high): (usize, &Offset)| covered(lane).min().filter(|_| is_known(lane, high));
+        let below: Vec<Offset> = pin.high().iter().enumerate().map(|at| below(at).unwrap_or_default()).collect();
         if let Err(error) = self.deps.road.trim(&below, time::now().earlier(keep)) {
             tracing::warn!(%error, "the ledger could not be trimmed; it is tried again");
         }
@@ -344,19 +359,29 @@ fn read(record: &Record, next: &mut [Offset]) -> Result<Placed, Error> {
 }
 
 /// Commits what the tail holds to every table that has rows in it; with `all`, the positions of the others too. Gives how
-/// many commits were made.
+/// many commits were made. The archive is the first, since it knows which log it is of, and where it is ahead of the tail nothing else is
+/// committed: that is not known then.
 pub(crate) async fn shelve(lake: Arc<Lake>, tail: Arc<Tail>, all: bool) -> Result<u64, Error> {
     let pin: Pin = tail.pin();
     let mut commits = 0;
-    for source in pin.tables() {
-        let behind = source.version.covered.iter().zip(pin.high()).any(|(covered, high)| covered < high);
-        if behind && (all || source.has_tail()) {
-            let version = lake.shelve(source, pin.high()).await?;
-            tail.loaded(source.table, version);
+    let (archive, others): (Vec<_>, Vec<_>) = pin.tables().iter().partition(|source| source.table.hidden);
+    for source in archive.into_iter().chain(others) {
+        let mut version = Arc::clone(&source.version);
+        if some_lane(&version, Ordering::is_lt, pin.high()) && (all || source.has_tail()) {
+            version = lake.shelve(source, pin.high()).await?;
+            tail.loaded(source.table, Arc::clone(&version));
             commits += 1;
+        }
+        if source.table.hidden && some_lane(&version, Ordering::is_gt, pin.high()) {
+            break;
         }
     }
     Ok(commits)
+}
+
+/// Whether a version ends before, or behind, these offsets in some lane.
+fn some_lane(version: &Version, is: fn(Ordering) -> bool, offsets: &[Offset]) -> bool {
+    version.covered.iter().zip(offsets).any(|(covered, offset)| is(covered.cmp(offset)))
 }
 
 #[cfg(test)]

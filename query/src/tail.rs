@@ -16,7 +16,7 @@ use std::{
 use arrow::{
     array::{AsArray, RecordBatch},
     compute::concat_batches,
-    datatypes::Int64Type,
+    datatypes::{Int32Type, Int64Type},
 };
 use bytes::Bytes;
 use schemas::{
@@ -176,6 +176,9 @@ impl Tail {
             let is_new = |place: &Place| usize::from(place.lane.0) == lane && place.offset >= start;
             let new = || entries.iter().filter(|placed| is_new(&placed.place));
             let Some(Placed { place: last, .. }) = new().next_back() else { continue };
+            if let Some(archive) = covered.get(table::ARCHIVE.index()) {
+                reaches(archive, lane, start, new())?;
+            }
             if let Some(next) = next.get_mut(lane) {
                 *next = Offset(last.offset.0 + 1);
             }
@@ -234,6 +237,25 @@ impl Tail {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Refuses entries that come to where a version of the archive ends, and have another one there: it is of another log. They begin at
+/// `start`.
+fn reaches<'a>(
+    archive: &Version,
+    lane: usize,
+    start: Offset,
+    mut entries: impl Iterator<Item = &'a Placed>,
+) -> Result<(), Error> {
+    let Some((last, checksum)) = archive.last_of(lane).filter(|(last, _)| *last >= start) else { return Ok(()) };
+    match entries.find(|placed| placed.place.offset >= last) {
+        Some(Placed { place, body, .. })
+            if place.offset != last || table::checksum(place.lane.0, place.offset, body) != checksum =>
+        {
+            Err(Error::OtherLog { lane: place.lane, offset: last.0 })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -340,6 +362,26 @@ impl Pinned {
             chunks.last().is_some_and(|chunk| chunk.last >= self.version.covered_of(lane))
         };
         self.chunks.iter().enumerate().any(newer)
+    }
+
+    /// Refuses positions of the archive before which it has another record: they are of another log.
+    pub(crate) fn follows(&self, positions: &[Offset], last: &[Option<i32>]) -> Result<(), Error> {
+        for (lane, (position, last)) in (0..).zip(positions.iter().zip(last)) {
+            let own = self.checksum_before(usize::from(lane), *position);
+            if own.zip(*last).is_some_and(|(own, last)| own != last) {
+                return Err(Error::OtherLog { lane: Lane(lane), offset: position.0.saturating_sub(1) });
+            }
+        }
+        Ok(())
+    }
+
+    /// The checksum of the record before a position of a lane, where the tail of the archive has it.
+    pub(crate) fn checksum_before(&self, lane: usize, position: Offset) -> Option<i32> {
+        let offset = i64::try_from(position.0.checked_sub(1)?).ok()?;
+        self.chunks.get(lane)?.iter().rev().find_map(|chunk| {
+            let row = offsets(&chunk.rows).ok()?.binary_search(&offset).ok()?;
+            Some(chunk.rows.column_by_name("checksum")?.as_primitive_opt::<Int32Type>()?.value(row))
+        })
     }
 
     /// The rows of each lane from an offset to before another.

@@ -16,7 +16,9 @@ impl From<NoEntry> for Status {
                     "send a token that the configuration lists under access as the password, or as a bearer token";
                 status(Code::Unauthenticated, no.code(), why)
             }
-            NoEntry::NoPolicy | NoEntry::Behind => status(Code::Unavailable, no.code(), &no.to_string()),
+            NoEntry::NoPolicy | NoEntry::Behind | NoEntry::Closed(_) => {
+                status(Code::Unavailable, no.code(), &no.to_string())
+            }
         }
     }
 }

@@ -303,6 +303,16 @@ async fn a_ticket_is_a_question_and_no_right_to_an_answer() {
     assert!(headers[AS_OF].to_str().unwrap().contains("complete_through"));
 }
 
+#[tokio::test]
+async fn whoever_calls_is_told_while_the_lake_is_not_open() {
+    let client =
+        Client { router: closed(Readiness::opening()), authorization: "Bearer tgq-acme".into(), timeout: None };
+    for method in ["Handshake", "GetFlightInfo", "DoGet"] {
+        let status = client.call::<Empty>(method, &[Empty {}]).await.unwrap_err();
+        assert!(status.code() == Code::Unavailable && status.message().starts_with("TG6005"), "{method}: {status:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn prepared_statements_are_asked_with_values() {
     let world = World::new(&mixed(), 4).await;

@@ -5,7 +5,11 @@
 //! conflict. Here a commit is made on exactly the version whose positions were read, or fails ([`TableLog::commit`] allows no
 //! retry); so the caller's check of the positions holds at the commit.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use arrow::datatypes::Field;
 use deltalake_core::{
@@ -16,20 +20,21 @@ use deltalake_core::{
     protocol::{DeltaOperation, SaveMode, checkpoints},
     table::state::DeltaTableState,
 };
-use object_store::prefix::PrefixStore;
+use object_store::{path::Path, prefix::PrefixStore};
 use schemas::{id::Offset, time};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
     ATTEMPTS,
-    rolled::{self, Stored},
+    rolled::{self, Stored, Tags},
     stats::Stats,
     store::Place,
 };
 use crate::{
     error::Error,
-    table::{Column, Kind, TableDef},
+    rollup,
+    table::{self, Column, Kind, TableDef},
 };
 
 /// The partition column.
@@ -41,6 +46,25 @@ const REWRITE: &str = "rewrite";
 /// The application transaction that carries how far a lane of the ledger is in the table.
 fn lane_id(lane: usize) -> String {
     format!("tollgate-ledger-{lane}")
+}
+
+/// The bits of a position that find room beside a checksum.
+const LOW: u64 = 0x7fff_ffff;
+
+/// The application transaction that carries which record of a lane is the last in the table.
+fn last_id(lane: usize) -> String {
+    format!("tollgate-ledger-{lane}-last")
+}
+
+/// A checksum as the number of a transaction, bound to the position that it stands before: an earlier version moves that alone.
+fn bound(checksum: i32, position: Offset) -> i64 {
+    i64::from(checksum.cast_unsigned()) | (signed(position.0 & LOW) << 32)
+}
+
+/// The checksum that was bound to this very position.
+fn unbound(number: i64, position: Offset) -> Option<i32> {
+    let checksum = u32::try_from(number & i64::from(u32::MAX)).ok()?.cast_signed();
+    (bound(checksum, position) == number).then_some(checksum)
 }
 
 /// The log of a table.
@@ -80,11 +104,21 @@ pub(super) struct Written {
     pub(super) rollups: Option<Vec<Stored>>,
 }
 
+/// What a version says of the rollups of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// The formats that it has some of.
+    pub(super) formats: HashSet<String>,
+    /// Since when it says so, in milliseconds.
+    pub(super) at_ms: i64,
+}
+
 /// What a commit changes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change<'a> {
-    /// Rows of the ledger were shelved: files are added and positions move.
-    Shelved { files: &'a [Written], positions: &'a [Offset] },
+    /// Rows of the ledger were shelved: files are added and positions move. `last` has by lane the checksum of the record before, where it
+    /// is known.
+    Shelved { files: &'a [Written], positions: &'a [Offset], last: &'a [Option<i32>] },
     /// Files were written anew, or more is known of them; with the same rows.
     Rewritten { added: &'a [Written], removed: &'a [Written] },
 }
@@ -151,20 +185,33 @@ impl TableLog {
     pub(super) async fn commit(&self, on: &Snapshot, change: Change<'_>) -> Result<Snapshot, Error> {
         let at = time::now().as_micros() / 1_000;
         let (actions, transactions) = match change {
-            Change::Shelved { files, positions } => {
+            Change::Shelved { files, positions, last } => {
                 let move_to = |(lane, to): (usize, &Offset)| Transaction::new(lane_id(lane), signed(to.0));
+                let last = positions.iter().zip(last).enumerate();
+                let last = last.filter_map(|(lane, (to, checksum))| Some((lane, bound((*checksum)?, *to))));
+                let last = last.map(|(lane, number)| Transaction::new(last_id(lane), number));
                 (
-                    files.iter().map(|file| add(file, at, true)).collect(),
-                    positions.iter().enumerate().map(move_to).collect(),
+                    files.iter().map(|file| add(file, at, true, None)).collect(),
+                    positions.iter().enumerate().map(move_to).chain(last).collect(),
                 )
             }
             Change::Rewritten { added, removed } => {
                 let next = self.position(on, REWRITE).await?.unwrap_or(0) + 1;
-                let added = added.iter().map(|file| add(file, at, false));
+                let known = self.tags(on, added)?;
+                let added = added.iter().map(|file| add(file, at, false, known.get(&file.path)));
                 let removed = removed.iter().map(|file| remove(file, at));
                 (added.chain(removed).collect::<Vec<_>>(), vec![Transaction::new(REWRITE, next)])
             }
         };
+        self.write(on, actions, transactions).await
+    }
+
+    async fn write(
+        &self,
+        on: &Snapshot,
+        actions: Vec<Action>,
+        transactions: Vec<Transaction>,
+    ) -> Result<Snapshot, Error> {
         let properties = CommitProperties::default()
             .with_max_retries(0)
             .with_create_checkpoint(false)
@@ -190,25 +237,71 @@ impl TableLog {
         Ok(out)
     }
 
+    /// By lane, the checksum of the record before its position in this version, where that is said: by the archive.
+    pub(super) async fn last(&self, snapshot: &Snapshot, positions: &[Offset]) -> Result<Vec<Option<i32>>, Error> {
+        let mut out = Vec::new();
+        if self.table.name == table::ARCHIVE.name {
+            for (lane, position) in positions.iter().enumerate() {
+                let number = self.position(snapshot, &last_id(lane)).await?;
+                out.push(number.and_then(|number| unbound(number, *position)));
+            }
+        }
+        Ok(out)
+    }
+
     async fn position(&self, snapshot: &Snapshot, id: &str) -> Result<Option<i64>, Error> {
         Ok(snapshot.0.transaction_version(self.store.as_ref(), id).await?)
     }
 
     /// The files of a version.
     pub(super) fn files(&self, snapshot: &Snapshot) -> Result<Vec<Listed>, Error> {
-        let files = snapshot.0.snapshot().try_log_data()?;
-        let listed = files.iter().map(|file| {
-            #[expect(deprecated, reason = "nothing else gives the tags of a file")]
-            let mut add = file.add_action();
-            Listed {
-                size: u64::try_from(add.size).unwrap_or(0),
-                day: add.partition_values.remove(DAY).flatten(),
-                stats: add.stats.and_then(|stats| serde_json::from_str(&stats).ok()).unwrap_or_default(),
-                rollups: rolled::listed(self.table, add.tags.as_ref()),
-                path: add.path,
-            }
+        let listed = adds(snapshot)?.into_iter().map(|mut add| Listed {
+            size: u64::try_from(add.size).unwrap_or(0),
+            day: add.partition_values.remove(DAY).flatten(),
+            stats: add.stats.and_then(|stats| serde_json::from_str(&stats).ok()).unwrap_or_default(),
+            rollups: rolled::listed(self.table, add.tags.as_ref()),
+            path: add.path,
         });
         Ok(listed.collect())
+    }
+
+    /// What a version says of files of which more is to be said now.
+    fn tags(&self, snapshot: &Snapshot, files: &[Written]) -> Result<HashMap<String, Tags>, Error> {
+        if files.iter().all(|file| file.rollups.is_none()) {
+            return Ok(HashMap::new());
+        }
+        Ok(adds(snapshot)?.into_iter().filter_map(|add| Some((add.path, add.tags?))).collect())
+    }
+
+    /// What the newest version says of the rollups of each file, by its path from the table's folder.
+    pub(super) async fn told(&self) -> Result<HashMap<Path, Told>, Error> {
+        let Some(newest) = self.find().await? else { return Ok(HashMap::new()) };
+        let told = adds(&newest)?.into_iter().map(|add| {
+            let formats = add.tags.unwrap_or_default().into_keys().filter(|name| name.starts_with(rollup::FORMATS));
+            (Path::from(add.path), Told { formats: formats.collect(), at_ms: add.modification_time })
+        });
+        Ok(told.collect())
+    }
+
+    /// Says no more that files have rollups of other formats, where ours are said to be there since before that time, but for formats that
+    /// somebody still writes.
+    pub(super) async fn forget(&self, busy: &HashSet<String>, before_ms: i64) -> Result<(), Error> {
+        let Some(newest) = self.find().await? else { return Ok(()) };
+        let mut adds = adds(&newest)?;
+        adds.retain_mut(|add| add.modification_time <= before_ms && rolled::forget(add.tags.as_mut(), busy));
+        if adds.is_empty() {
+            return Ok(());
+        }
+        let at = time::now().as_micros() / 1_000;
+        let anew = |add: Add| Action::Add(Add { modification_time: at, data_change: false, ..add });
+        let next = self.position(&newest, REWRITE).await?.unwrap_or(0) + 1;
+        let actions = adds.into_iter().map(anew).collect();
+        self.write(&newest, actions, vec![Transaction::new(REWRITE, next)]).await.map(|_| ())
+    }
+
+    /// The time before which it must have been that a file is needed by nobody, in milliseconds.
+    pub(super) fn unused_before_ms(&self) -> i64 {
+        time::now().earlier(Duration::from_secs(self.keep_unused)).as_micros() / 1_000
     }
 
     /// Writes a checkpoint, and deletes log entries and files that no version needs and that are old enough.
@@ -306,7 +399,15 @@ fn partition(file: &Written) -> HashMap<String, Option<String>> {
     file.day.iter().map(|day| (DAY.to_owned(), Some(day.clone()))).collect()
 }
 
-fn add(file: &Written, at_ms: i64, data_change: bool) -> Action {
+/// The files of a version, as its log has them.
+fn adds(snapshot: &Snapshot) -> Result<Vec<Add>, Error> {
+    let files = snapshot.0.snapshot().try_log_data()?;
+    #[expect(deprecated, reason = "nothing else gives the tags of a file")]
+    let adds = files.iter().map(|file| file.add_action()).collect();
+    Ok(adds)
+}
+
+fn add(file: &Written, at_ms: i64, data_change: bool, known: Option<&Tags>) -> Action {
     Action::Add(Add {
         path: file.path.clone(),
         partition_values: partition(file),
@@ -314,7 +415,7 @@ fn add(file: &Written, at_ms: i64, data_change: bool) -> Action {
         modification_time: at_ms,
         data_change,
         stats: Some(file.stats.clone()),
-        tags: file.rollups.as_deref().and_then(rolled::tags),
+        tags: file.rollups.as_deref().and_then(|stored| rolled::tags(stored, known)),
         ..Add::default()
     })
 }
@@ -347,5 +448,21 @@ fn type_name(kind: Kind) -> &'static str {
         Kind::Price => "decimal(18,6)",
         Kind::Amount => "decimal(38,12)",
         Kind::Bytes => "binary",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_is_known_before_the_position_that_it_was_bound_to_and_before_no_other() {
+        for checksum in [0, 1, -1, i32::MIN, i32::MAX] {
+            for position in [1, 2, 1 << 31, u64::from(u32::MAX), 1 << 40] {
+                let number = bound(checksum, Offset(position));
+                assert_eq!(unbound(number, Offset(position)), Some(checksum), "{position}");
+                assert_eq!(unbound(number, Offset(position + 1)), None, "an earlier version moved the position alone");
+            }
+        }
     }
 }

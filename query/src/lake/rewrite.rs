@@ -91,11 +91,11 @@ impl Table {
             }
             match self.log.commit(&head.snapshot, change).await {
                 Ok(snapshot) => {
-                    let positions = match change {
-                        Change::Shelved { positions, .. } => positions.to_vec(),
-                        Change::Rewritten { .. } => head.positions.clone(),
+                    let (positions, last) = match change {
+                        Change::Shelved { positions, last, .. } => (positions.to_vec(), last.to_vec()),
+                        Change::Rewritten { .. } => (head.positions.clone(), head.last.clone()),
                     };
-                    *head = Head { snapshot, positions };
+                    *head = Head { snapshot, positions, last };
                     self.publish(&head)?;
                 }
                 Err(error) => {

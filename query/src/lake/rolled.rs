@@ -12,7 +12,11 @@ use arrow::{array::RecordBatch, compute::concat_batches};
 use futures::TryStreamExt as _;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
-use super::{delta::Written, file, stats, store::Place};
+use super::{
+    delta::{Told, Written},
+    file, stats,
+    store::Place,
+};
 use crate::{
     error::Error,
     rollup::{self, Made, Rollup},
@@ -51,14 +55,28 @@ pub(super) fn path(folder: &Path, stored: &Stored, below: &str) -> Path {
     Path::from_iter(folder.clone().join(rollup::FORMAT).join(stored.name()).parts().chain(Path::from(below).parts()))
 }
 
-/// What a table's log says of the rollups of a file.
-pub(super) fn tags(stored: &[Stored]) -> Option<HashMap<String, Option<String>>> {
+/// What a table's log says of a file beside where it is and what is in it.
+pub(super) type Tags = HashMap<String, Option<String>>;
+
+/// The same with the rollups of a file. What another version has said of its own stays: it would make them again.
+pub(super) fn tags(stored: &[Stored], known: Option<&Tags>) -> Option<Tags> {
     let named: BTreeMap<_, _> = stored.iter().map(|stored| (stored.name(), (stored.rows, stored.size))).collect();
-    Some(HashMap::from([(rollup::FORMAT.to_owned(), Some(serde_json::to_string(&named).ok()?))]))
+    let mut tags = known.cloned().unwrap_or_default();
+    tags.insert(rollup::FORMAT.to_owned(), Some(serde_json::to_string(&named).ok()?));
+    Some(tags)
+}
+
+/// The same without rollups of other formats than ours, where there are ours, and but for formats that somebody still writes. Says whether
+/// there were any.
+pub(super) fn forget(tags: Option<&mut Tags>, busy: &HashSet<String>) -> bool {
+    let Some(tags) = tags.filter(|tags| tags.contains_key(rollup::FORMAT)) else { return false };
+    let before = tags.len();
+    tags.retain(|name, _| name == rollup::FORMAT || !name.starts_with(rollup::FORMATS) || busy.contains(name));
+    tags.len() < before
 }
 
 /// The rollups that a table's log says a file has; nothing if it does not say.
-pub(super) fn listed(table: &TableDef, tags: Option<&HashMap<String, Option<String>>>) -> Option<Vec<Stored>> {
+pub(super) fn listed(table: &TableDef, tags: Option<&Tags>) -> Option<Vec<Stored>> {
     let named = tags?.get(rollup::FORMAT)?.as_deref()?;
     let named: BTreeMap<String, (u64, u64)> = serde_json::from_str(named).ok()?;
     let known = |(name, (rows, size)): (String, (u64, u64))| {
@@ -96,24 +114,42 @@ pub(super) async fn make(
     Ok(Written { path: below.to_owned(), size: 0, day: None, stats, rollups: Some(stored) })
 }
 
-/// Deletes rollups of files that are gone. They are looked for first: a file comes before its rollups.
-pub(super) async fn tidy(place: &Place, table: &TableDef) -> Result<(), Error> {
+/// Deletes rollups of files that are gone, and those of other formats that the log, which says so of files since before that time, does not
+/// name. Rollups are looked for first: a file comes before its own. Gives the other formats in which somebody has made some since.
+pub(super) async fn tidy(
+    place: &Place,
+    table: &TableDef,
+    told: &HashMap<Path, Told>,
+    before_ms: i64,
+) -> Result<HashSet<String>, Error> {
     let folder = folder(place, table)?;
-    let rollups: Vec<_> = place.store.list(Some(&folder)).map_ok(|found| found.location).try_collect().await?;
+    let rollups: Vec<_> = place.store.list(Some(&folder)).try_collect().await?;
     let files = place.path(table.name)?;
     let listed: Vec<_> = place.store.list(Some(&files)).map_ok(|found| found.location).try_collect().await?;
-    let below = |path: &Path, folder: &Path, depth: usize| -> Option<Path> {
-        Some(path.prefix_match(folder)?.skip(depth).collect())
-    };
-    let there: HashSet<Path> = listed.iter().filter_map(|path| below(path, &files, 0)).collect();
-    let unused = rollups.into_iter().filter(|path| below(path, &folder, 2).is_some_and(|file| !there.contains(&file)));
-    for path in unused {
-        match place.store.delete(&path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(error.into()),
+    let there: HashSet<Path> = listed.iter().filter_map(|path| Some(path.prefix_match(&files)?.collect())).collect();
+    let mut busy = HashSet::new();
+    for found in rollups {
+        let Some((format, file)) = parted(&found.location, &folder) else { continue };
+        let (is_other, is_old) = (format != rollup::FORMAT, found.last_modified.timestamp_millis() <= before_ms);
+        let is_unnamed = |told: &Told| told.at_ms <= before_ms && !told.formats.contains(&format);
+        if !there.contains(&file) || is_other && is_old && told.get(&file).is_some_and(is_unnamed) {
+            match place.store.delete(&found.location).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        } else if is_other && !is_old {
+            busy.insert(format);
         }
     }
-    Ok(())
+    Ok(busy)
+}
+
+/// The format of a rollup, and the path of its file in the table.
+fn parted(path: &Path, folder: &Path) -> Option<(String, Path)> {
+    let mut parts = path.prefix_match(folder)?;
+    let first = parts.next()?;
+    let format: &str = first.as_ref();
+    Some((format.to_owned(), parts.skip(1).collect()))
 }
 
 #[cfg(test)]

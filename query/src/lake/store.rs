@@ -11,6 +11,7 @@ use object_store::{
     client::SpawnedReqwestConnector,
     path::Path,
 };
+use schemas::config::LakeUrl;
 use tokio::runtime::Handle;
 use url::Url;
 use uuid::Uuid;
@@ -42,7 +43,12 @@ pub(super) async fn open(url: &str) -> Result<Place, Error> {
 
 /// Finds the place and touches nothing.
 pub(super) fn place(url: &str) -> Result<Place, Error> {
-    if url.starts_with("s3://") { bucket(url) } else { directory(url) }
+    let place = if url.starts_with("s3://") { bucket(url) } else { directory(url) }?;
+    if LakeUrl::is_misread(place.path("")?.as_ref()) {
+        let why = "it has a percent sign before two hexadecimal digits, which the log of a table takes for one letter";
+        return Err(Error::Url { url: url.to_owned(), why: why.to_owned() });
+    }
+    Ok(place)
 }
 
 pub(super) fn directory(url: &str) -> Result<Place, Error> {

@@ -256,6 +256,13 @@ async fn urls_that_are_none_are_refused() {
     for url in ["gs://bucket/x", "s3://", "http://example.org/"] {
         assert!(matches!(store::open(url).await, Err(Error::Url { .. })), "{url}");
     }
+    // What Delta's reader of logs would look for elsewhere.
+    let temporary = tempfile::TempDir::new().expect("a directory");
+    for (name, is_refused) in [("a%20b", true), ("a%C3%A9", true), ("100%", false), ("a%b", false)] {
+        let url = temporary.path().join(name);
+        let refused = store::place(url.to_str().expect("text")).is_err_and(|error| matches!(error, Error::Url { .. }));
+        assert_eq!(refused, is_refused, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

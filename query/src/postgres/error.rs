@@ -38,7 +38,7 @@ impl From<NoEntry> for Wrong {
     fn from(no: NoEntry) -> Self {
         let state = match no {
             NoEntry::Stranger => "28P01",
-            NoEntry::NoPolicy | NoEntry::Behind => "57P03",
+            NoEntry::NoPolicy | NoEntry::Behind | NoEntry::Closed(_) => "57P03",
         };
         let message = match no {
             NoEntry::Stranger => "the password is no token that the configuration lists under access".to_owned(),

@@ -17,7 +17,7 @@ use super::{
     message::{self, MAX_OPENING, Opening, Said, Told},
     setting::Settings,
 };
-use crate::entry::Entry;
+use crate::entry::{Entry, NoEntry};
 
 /// The minor version of the protocol that is spoken.
 const MINOR: u16 = 0;
@@ -42,11 +42,11 @@ pub(super) struct Begin {
     pub(super) cancel: Cancel,
 }
 
-/// Lets somebody in; nothing if they wanted something else, or may not.
+/// Lets somebody in; nothing if they wanted something else, or may not. Where nobody may, they are told before a password is asked for.
 pub(super) async fn begin(
     mut stream: TcpStream,
     tls: Option<Tls>,
-    entry: &Entry,
+    entry: Result<&Entry, NoEntry>,
     cancels: &Arc<Cancels>,
 ) -> io::Result<Option<Begun>> {
     for _ in 0..MAX_QUESTIONS {
@@ -95,9 +95,16 @@ async fn admit(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     minor: u16,
     parameters: Vec<(String, String)>,
-    entry: &Entry,
+    entry: Result<&Entry, NoEntry>,
     cancels: &Arc<Cancels>,
 ) -> io::Result<Option<Begin>> {
+    let entry = match entry {
+        Ok(entry) => entry,
+        Err(no) => {
+            refuse(stream, &no.into()).await?;
+            return Ok(None);
+        }
+    };
     let mut told = Told::default();
     let unknown: Vec<&str> =
         parameters.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with("_pq_.")).collect();

@@ -79,11 +79,11 @@ impl Written {
         for bucket in self.data {
             let at = |text: &str| Time::parse(text).map_err(|_| format!("{text:?} is no time"));
             let ends = bucket.ending_at.as_deref().and_then(|text| at(text).ok());
-            let time = Bucket { starts: at(&bucket.starting_at)?, ends };
-            page.buckets.push(time);
+            let (time, before) = (Bucket { starts: at(&bucket.starting_at)?, ends, lines: 0 }, page.lines.len());
             for result in bucket.results {
                 result.lines(time, &mut page.lines)?;
             }
+            page.buckets.push(Bucket { lines: page.lines.len() - before, ..time });
         }
         Ok(page)
     }

@@ -69,7 +69,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Page>, String> {
     let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(Vec::new()) };
     let days = first.series(1.day()).take_while(|day| day <= last);
     let starts = days.filter_map(midnight);
-    page.buckets = starts.map(|starts| Bucket { starts, ends: None }).collect();
+    page.buckets = starts.map(|starts| Bucket { starts, ends: None, lines: 0 }).collect();
     Ok(vec![page])
 }
 

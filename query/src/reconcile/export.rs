@@ -3,7 +3,10 @@
 //! A bucket without results states that its day has nothing, of what the endpoint counts. A page after which there is more must be followed
 //! by the one that goes on where it ends, in whichever file that is: half an export would call the other half ours alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use schemas::{event::Operation, money::Pico, time::Time, tokens::TokenClass};
 
@@ -70,6 +73,8 @@ pub struct Bucket {
     pub starts: Time,
     /// Up to when, if the file says.
     pub ends: Option<Time>,
+    /// How many lines of its page are in it, in the order of the buckets; none where lines tell themselves when they are.
+    pub lines: usize,
 }
 
 /// What the pages say together.
@@ -99,6 +104,12 @@ impl Bucket {
     pub(super) fn day(self) -> String {
         self.starts.to_string().chars().take(10).collect()
     }
+
+    /// The day in UTC that it ends in, if that is another one: what is in it is then of no day.
+    fn runs_into(self) -> Option<String> {
+        let last = self.ends.map(|ends| ends.earlier(Duration::from_micros(1))).filter(|last| *last > self.starts)?;
+        Some(Self { starts: last, ..self }.day()).filter(|day| *day != self.day())
+    }
 }
 
 impl Page {
@@ -110,6 +121,18 @@ impl Page {
             (_, usage) => usage,
         };
         Stated { usage, costs }
+    }
+
+    /// When each bucket begins, and its lines in an order that does not depend on that of the file.
+    fn parts(&self) -> Vec<(Time, Vec<&Line>)> {
+        let mut rest = self.lines.iter();
+        let own = |bucket: &Bucket| (bucket.starts, rest.by_ref().take(bucket.lines).collect::<Vec<_>>());
+        let mut parts: Vec<(Time, Vec<&Line>)> = self.buckets.iter().map(own).collect();
+        let mut others: BTreeMap<Time, Vec<&Line>> = BTreeMap::new();
+        rest.for_each(|line| others.entry(line.starts).or_default().push(line));
+        parts.extend(others);
+        parts.iter_mut().for_each(|(_, lines)| lines.sort());
+        parts
     }
 
     /// Whether another goes on where this ends: with its last bucket, or right behind it.
@@ -148,27 +171,12 @@ fn once<L: Clone + PartialEq>(
     Ok(again)
 }
 
-/// When a bucket begins that stands twice, in one page or in two. Buckets of one time with other lines are of other accounts, of the other
-/// endpoint, or told apart by their file.
+/// When a bucket begins that stands twice, in one page or in two, in whichever order its lines are. Buckets of one time with other lines are
+/// of other accounts, of the other endpoint, or told apart by their file.
 fn twice(pages: &[Page]) -> Option<Time> {
-    let mut seen: BTreeMap<Time, Vec<Vec<&Line>>> = BTreeMap::new();
-    for page in pages {
-        let mut starts = BTreeSet::new();
-        let repeated: BTreeSet<Time> =
-            page.buckets.iter().map(|bucket| bucket.starts).filter(|at| !starts.insert(*at)).collect();
-        let mut buckets: BTreeMap<Time, Vec<&Line>> = BTreeMap::new();
-        page.lines.iter().for_each(|line| buckets.entry(line.starts).or_default().push(line));
-        for (at, lines) in buckets {
-            let (one, other) = lines.split_at(lines.len() / 2);
-            let again = repeated.contains(&at) && one == other;
-            let seen = seen.entry(at).or_default();
-            if again || seen.contains(&lines) {
-                return Some(at);
-            }
-            seen.push(lines);
-        }
-    }
-    None
+    let mut seen = BTreeSet::new();
+    let mut parts = pages.iter().flat_map(Page::parts).filter(|(_, lines)| !lines.is_empty());
+    parts.find(|part| !seen.insert(part.clone())).map(|(at, _)| at)
 }
 
 impl Invoice {
@@ -183,7 +191,7 @@ impl Export {
     /// Puts pages together.
     ///
     /// # Errors
-    /// If a page is missing, or stands twice.
+    /// If a page is missing, or stands twice, or a bucket is of more days than one.
     pub fn of(mut pages: Vec<Page>) -> Result<Self, String> {
         let (mut again, mut seen, mut aside) = (0, BTreeMap::new(), BTreeMap::new());
         for page in &mut pages {
@@ -196,6 +204,14 @@ impl Export {
                 let last = page.buckets.last().map_or("any day".into(), |bucket| bucket.day());
                 return Err(format!(
                     "the export goes on after {last} (has_more): fetch its next_page too, and give all pages"
+                ));
+            }
+        }
+        for bucket in pages.iter().flat_map(|page| &page.buckets) {
+            if let Some(last) = bucket.runs_into() {
+                return Err(format!(
+                    "the bucket of {} goes on until {last}: only whole days in UTC, or parts of one, can be compared; fetch it by days (bucket_width=1d)",
+                    bucket.starts
                 ));
             }
         }

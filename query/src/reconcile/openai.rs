@@ -97,8 +97,8 @@ impl Written<'_> {
         let tells_items = self.data.iter().flat_map(|bucket| &bucket.results).any(|result| result.line_item.is_some());
         let at = |seconds: i64| Time::from_micros(seconds.saturating_mul(1_000_000));
         for bucket in self.data {
-            let time = Bucket { starts: at(bucket.start_time), ends: bucket.end_time.map(at) };
-            page.buckets.push(time);
+            let time = Bucket { starts: at(bucket.start_time), ends: bucket.end_time.map(at), lines: 0 };
+            let before = page.lines.len();
             for result in bucket.results {
                 let counted = endpoint(&result.object);
                 if counted.is_none() && result.object.starts_with(USAGE) {
@@ -108,6 +108,7 @@ impl Written<'_> {
                 page.usage = counted.map_or(page.usage, |counted| page.usage.and(Endpoints::of(counted)));
                 result.lines(time, tells_items, &mut page.lines)?;
             }
+            page.buckets.push(Bucket { lines: page.lines.len() - before, ..time });
         }
         // Of a page that is left out the days without results say nothing either.
         if page.lines.is_empty() && !page.usage.any() && !page.left_out.is_empty() {

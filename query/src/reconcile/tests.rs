@@ -830,16 +830,37 @@ fn lines_with_a_name_and_no_interval_are_told_apart_by_when_they_begin() {
     }
 }
 
+/// All that is in it would be of its first day.
+#[test]
+fn a_bucket_of_more_than_one_day_is_refused() {
+    let page = costs(&[(Some("gpt-5-mini-2025-08-07, input"), "2")]);
+    let of = |starts: &str, ends: &str| {
+        let page = page.replace("1793577600", starts).replace("1793664000", ends);
+        Export::of(read(Vendor::OpenAi, page.as_bytes()).unwrap())
+    };
+    for (starts, ends) in [("1793577600", "1793664000"), ("1793577600", "1793581200"), ("1793660400", "1793664000")] {
+        assert!(of(starts, ends).is_ok(), "{starts} to {ends}");
+    }
+    for (starts, ends) in [("1793577600", "1793836800"), ("1793595600", "1793682000")] {
+        assert!(of(starts, ends).unwrap_err().contains("fetch it by days"), "{starts} to {ends}");
+    }
+}
+
 #[test]
 fn a_bucket_that_is_given_twice_is_told() {
     let page = costs(&[(Some("gpt-5-mini-2025-08-07, input"), "2")]);
     let other = costs(&[(Some("gpt-5-mini-2025-08-07, input"), "3")]);
-    let twice = page.replace("]}]}", &format!("]}},{}", page.trim_start_matches(r#"{"data":["#)));
+    let joined =
+        |one: &str, next: &str| one.replacen("]}]}", &format!("]}},{}", next.trim_start_matches(r#"{"data":["#)), 1);
+    let twice = joined(&page, &page);
+    let (thrice, between) = (joined(&twice, &page), joined(&joined(&page, &other), &page));
+    let both = [(Some("gpt-5-mini-2025-08-07, input"), "2"), (Some("gpt-5-mini-2025-08-07, output"), "3")];
+    let (straight, reversed) = (costs(&both), costs(&[both[1], both[0]]));
     let of = |files: &[&str]| {
         Export::of(files.iter().flat_map(|file| read(Vendor::OpenAi, file.as_bytes()).unwrap()).collect())
     };
     assert!(of(&[&page, &other]).is_ok());
-    for files in [vec![&*page, &*page], vec![&*twice]] {
+    for files in [vec![&*page, &*page], vec![&*straight, &*reversed], vec![&*twice], vec![&*thrice], vec![&*between]] {
         assert!(of(&files).unwrap_err().contains("2026-11-02 is given twice"), "{files:?}");
     }
 }

@@ -26,6 +26,7 @@ struct House {
 
 struct Running {
     address: SocketAddr,
+    postgres: SocketAddr,
     readiness: Readiness,
     shutdown: CancellationToken,
     thread: thread::JoinHandle<Result<(), RunError>>,
@@ -53,12 +54,17 @@ impl House {
 
     /// Starts, and does not wait until it can answer.
     fn begin(&mut self) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let [listener, postgres] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let at = postgres.local_addr().unwrap();
         let role = Query::new(Deps {
             road: self.road.clone(),
             lake_url: self.folder.path().join("lake").to_str().unwrap().to_owned(),
             writes: true,
-            doors: Some(Doors { http: Door { listener, tls: None }, postgres: None, flight: None }),
+            doors: Some(Doors {
+                http: Door { listener, tls: None },
+                postgres: Some(Door { listener: postgres, tls: None }),
+                flight: None,
+            }),
             config: ShelveConfig {
                 commit_age: Duration::from_millis(100),
                 refresh: Duration::from_millis(50),
@@ -70,7 +76,7 @@ impl House {
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone();
         let thread = thread::spawn(move || role.run(&stop));
-        self.role = Some(Running { address, readiness, shutdown, thread });
+        self.role = Some(Running { address, postgres: at, readiness, shutdown, thread });
     }
 
     fn stop(&mut self) {
@@ -139,6 +145,62 @@ fn a_log_that_is_older_than_its_lake_is_refused() {
     assert!(role.readiness.why_not().join("").starts_with("TG5009"), "{:?}", role.readiness.why_not());
 }
 
+/// Of a log that has more than the lake the rest would be put behind rows that it does not have.
+#[test]
+fn a_log_that_is_another_one_than_its_lake_s_is_refused() {
+    let mut house = House::new();
+    let rows = |house: &House, wanted: u64| {
+        let wanted = json!([{ "n": wanted }]);
+        until("rows", || ask(house.address(), "SELECT count(*) AS n FROM usage")["rows"] == wanted);
+    };
+    for number in 0..2 {
+        house.start();
+        house.commit(&[world::charged("acme", number, "alice", Some(100), 5)]);
+        rows(&house, u64::from(number) + 1);
+        house.stop();
+    }
+    let mut other = House::new();
+    for number in 10..20 {
+        other.commit(&[world::charged("acme", number, "alice", Some(100), 5)]);
+    }
+    let [own, others] = [&house, &other].map(|house| house.folder.path().join("lake"));
+    std::fs::rename(&own, &others).unwrap();
+    other.begin();
+    let role = other.role.take().unwrap();
+    let error = role.thread.join().unwrap().unwrap_err();
+    assert!(matches!(error, RunError::Lake(Error::OtherLog { lane: Lane(0), offset: 1 })), "{error}");
+    assert!(role.readiness.why_not().join("").starts_with("TG5009"), "{:?}", role.readiness.why_not());
+    std::fs::rename(&others, &own).unwrap();
+    house.start();
+    rows(&house, 2);
+    house.stop();
+}
+
+/// Nobody waits for a lake that may be away for hours, and nobody is told where it is.
+#[test]
+fn whoever_asks_is_told_while_the_lake_cannot_be_opened() {
+    let mut house = House::new();
+    let lake = house.folder.path().join("lake");
+    std::fs::write(&lake, b"no directory").unwrap();
+    house.begin();
+    let readiness = house.role.as_ref().unwrap().readiness.clone();
+    until("the error", || readiness.why_not().join("").starts_with("TG6005"));
+    let question = request("POST", "/v1/sql", "tgq-all", r#"{"sql":"SELECT 1 AS a"}"#);
+    let (status, _, body) = http(house.address(), &question);
+    assert!(status == 503 && body.contains("TG6005") && body.contains("try again"), "{status} {body}");
+    assert!(!body.contains(lake.to_str().unwrap()), "{body}");
+    let mut stream = TcpStream::connect(house.role.as_ref().unwrap().postgres).unwrap();
+    stream.write_all(b"\0\0\0\x14\0\x03\0\0user\0alice\0\0").unwrap();
+    let mut told = Vec::new();
+    stream.read_to_end(&mut told).unwrap();
+    let told = String::from_utf8_lossy(&told);
+    assert!(told.contains("57P03") && told.contains("TG6005"), "{told:?}");
+    std::fs::remove_file(&lake).unwrap();
+    until("readiness", || readiness.why_not().is_empty());
+    assert_eq!(ask(house.address(), "SELECT 1 AS a")["rows"], json!([{ "a": 1 }]));
+    house.stop();
+}
+
 #[test]
 fn a_row_is_answered_once_however_the_cut_falls() {
     const ROUNDS: u32 = 60;
@@ -205,7 +267,8 @@ fn no_answer_is_given_before_the_ledger_is_read() {
                 assert!(body.contains(&format!("\"n\":{ROWS}")), "{body} after {refused} refusals");
                 break;
             }
-            assert!(status == 503 && body.contains("TG5001") && body.contains("try again"), "{status} {body}");
+            let is_told = ["TG5001", "TG6005"].iter().any(|code| body.contains(code));
+            assert!(status == 503 && is_told && body.contains("try again"), "{status} {body}");
             refused += 1;
         }
         house.stop();

@@ -1,4 +1,5 @@
 use std::{
+    ops::Range,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -25,6 +26,7 @@ use super::{Deps, Shelver};
 use crate::{
     compact,
     config::ShelveConfig,
+    error::Error,
     lake::{
         Lake,
         fixture::{Home, Kind},
@@ -39,9 +41,9 @@ use crate::{
 /// What takes longer than this hangs; a busy machine does not take that long.
 const HANGS: Duration = Duration::from_secs(300);
 
-/// A ledger of two lanes in memory.
+/// A ledger of two lanes in memory, and from where on it has them.
 #[derive(Default)]
-struct Ledger(Mutex<[Vec<Record>; 2]>);
+struct Ledger(Mutex<[Vec<Record>; 2]>, Mutex<[Offset; 2]>);
 
 impl Ledger {
     fn append(&self, entries: &[Placed]) {
@@ -62,8 +64,7 @@ impl Road for Memory {
     }
 
     fn kept(&self) -> Result<Vec<Offset>, LogError> {
-        let lanes = self.0.0.lock().unwrap();
-        Ok(lanes.iter().map(|lane| lane.first().map_or(Offset(0), |first| first.offset)).collect())
+        Ok(self.0.1.lock().unwrap().to_vec())
     }
 
     fn since(&self, _: Lane, _: Time) -> Result<Vec<Offset>, LogError> {
@@ -72,8 +73,9 @@ impl Road for Memory {
 
     fn trim(&self, below: &[Offset], _: Time) -> Result<(), LogError> {
         let mut lanes = self.0.0.lock().unwrap();
-        for (lane, below) in lanes.iter_mut().zip(below) {
+        for ((lane, below), kept) in lanes.iter_mut().zip(below).zip(self.0.1.lock().unwrap().iter_mut()) {
             lane.retain(|record| record.offset >= *below);
+            *kept = (*kept).max(*below);
         }
         Ok(())
     }
@@ -131,8 +133,9 @@ impl Reader for MemoryReader {
     }
 
     fn ends(&mut self) -> Result<Vec<Offset>, LogError> {
-        let lanes = self.ledger.0.lock().unwrap();
-        Ok(lanes.iter().map(|lane| lane.last().map_or(Offset(0), |last| Offset(last.offset.0 + 1))).collect())
+        let (lanes, kept) = (self.ledger.0.lock().unwrap(), self.ledger.1.lock().unwrap());
+        let end = |(lane, kept): (&Vec<Record>, &Offset)| lane.last().map_or(*kept, |last| Offset(last.offset.0 + 1));
+        Ok(lanes.iter().zip(kept.iter()).map(end).collect())
     }
 }
 
@@ -152,10 +155,21 @@ impl House {
     }
 
     async fn start(&self, writes: bool, policies: Arc<dyn Policies>, config: ShelveConfig) -> (Arc<Lake>, Shelver) {
+        let (lake, started) = self.start_on(&self.ledger, writes, policies, config).await;
+        (lake, started.expect("started"))
+    }
+
+    async fn start_on(
+        &self,
+        ledger: &Arc<Ledger>,
+        writes: bool,
+        policies: Arc<dyn Policies>,
+        config: ShelveConfig,
+    ) -> (Arc<Lake>, Result<Shelver, Error>) {
         let lake = self.lake().await;
         let seen = self.seen.clone();
         let deps = Deps {
-            road: Arc::new(Memory(self.ledger.clone())),
+            road: Arc::new(Memory(ledger.clone())),
             lake: lake.clone(),
             policies,
             observe: Box::new(move |entries| {
@@ -165,7 +179,7 @@ impl House {
             writes,
             config,
         };
-        (lake, Shelver::start(deps).expect("started"))
+        (lake, Shelver::start(deps))
     }
 }
 
@@ -378,6 +392,68 @@ async fn compaction_leaves_a_pinned_reader_its_files() {
     assert_eq!(read(&lake, &pin).await, upto(&[Offset(12), Offset(0)]));
     until("the new version", || shelver.tail().pin().table("usage").unwrap().version.files.len() == 1);
     assert_eq!(read(&lake, &shelver.tail().pin()).await, upto(&[Offset(12), Offset(0)]));
+}
+
+/// Calls of a log that is another one.
+fn others(offsets: Range<u64>) -> Vec<Placed> {
+    let call = |offset| Fact::Charged(Box::new(fixture::charged(offset + 1_000, "globex")));
+    offsets.map(|offset| fixture::placed(0, offset, fixture::entry(0, call(offset)))).collect()
+}
+
+/// Whether it has read further than the lake of the other is, or not as far: it may have begun when there was nothing to compare.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_with_another_log_puts_nothing_into_the_lake() {
+    for read in [8, 3] {
+        let house = House::new(Kind::Local).await;
+        let other = Arc::new(Ledger::default());
+        let config = ShelveConfig { refresh: Duration::from_millis(30), keep: Some(Duration::ZERO), ..never() };
+        let (_, stranger) = house.start_on(&other, true, Arc::new(Known::default()), config).await;
+        let stranger = stranger.expect("nothing is in the lake yet");
+        other.append(&others(0..read));
+        until("reading", || stranger.tail().high()[0] == Offset(read));
+        let (_, own) = house.start(true, Arc::new(Known::default()), often()).await;
+        house.ledger.append(&fixture::calls(0, 0..5));
+        let pin = || own.tail().pin();
+        until("a commit", || pin().tables().iter().all(|table| table.version.covered[0] == Offset(5)));
+        other.append(&others(read..8));
+        until("the error", || stranger.status().degraded().is_some_and(|why| why.starts_with("TG5009")));
+        for shelver in [stranger, own] {
+            drop(tokio::task::spawn_blocking(move || shelver.stop()).await.expect("no panic"));
+        }
+        let usage = house.lake().await.pin()[by_name("usage").unwrap().index()].clone();
+        let rows = usage.files.iter().map(|file| file.rows).sum::<u64>();
+        assert_eq!((usage.covered[0], rows), (Offset(5), 5), "{read}");
+        assert_eq!(other.0.lock().unwrap()[0].len(), 8, "its log keeps what no lake has");
+    }
+}
+
+/// The archive's last record of each lane is that of the log: after a restart, a rewrite and a trim, and of no other log, however long.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lake_is_opened_with_its_own_log_only() {
+    let house = House::new(Kind::Local).await;
+    let stop = |shelver: Shelver| tokio::task::spawn_blocking(move || shelver.stop());
+    let known = || Arc::new(Known::default());
+    for end in 1..=9_u64 {
+        house.ledger.append(&fixture::calls(0, end - 1..end));
+        let config = ShelveConfig { keep: end.is_multiple_of(2).then_some(Duration::ZERO), ..never() };
+        let (_, own) = house.start(true, known(), config).await;
+        until("reading", || own.tail().high()[0] == Offset(end));
+        stop(own).await.expect("no panic").expect("stopped");
+    }
+    let (lake, archive) = (house.lake().await, crate::table::ARCHIVE);
+    let version = lake.refresh(archive).await.expect("read");
+    assert_eq!(compact::compact(&lake, archive, &version).await.expect("compacted"), 1);
+    lake.tidy(archive).await.expect("tidied");
+    let other = Arc::new(Ledger::default());
+    other.append(&others(0..20));
+    let error = house.start_on(&other, true, known(), never()).await.1.err().expect("refused");
+    assert!(matches!(error, Error::OtherLog { lane: Lane(0), offset: 8 }), "{error}");
+    let shorter = Arc::new(Ledger::default());
+    shorter.append(&fixture::calls(0, 0..5));
+    let error = house.start_on(&shorter, false, known(), never()).await.1.err().expect("refused");
+    assert!(matches!(error, Error::Log(LogError::NotKept { asked: 9, end: 5, .. })), "{error}");
+    let (_, own) = house.start(true, known(), never()).await;
+    stop(own).await.expect("no panic").expect("stopped");
 }
 
 #[tokio::test(flavor = "multi_thread")]

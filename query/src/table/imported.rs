@@ -132,11 +132,17 @@ impl Imported {
         if let Some(absent) = self.required.iter().find(|name| head.iter().all(|column| column.trim() != **name)) {
             return Err(format!("line 1: there is no column {absent}, which every row of {} has", self.name));
         }
+        if let Some(twice) =
+            head.iter().enumerate().find(|(at, name)| head.iter().take(*at).any(|before| before.trim() == name.trim()))
+        {
+            return Err(format!("line 1: the column {} stands twice", twice.1.trim()));
+        }
         let places: Vec<_> =
             self.columns.iter().map(|column| head.iter().position(|name| name.trim() == column.name)).collect();
         let (mut rows, mut seen) = (Builder::new(self.columns.iter(), 0), Seen::default());
-        for (index, line) in lines.iter().enumerate() {
-            let at = index + 2;
+        let lines_of = |record: &[String]| 1 + record.iter().map(|field| field.matches('\n').count()).sum::<usize>();
+        let mut at = 1 + lines_of(head);
+        for line in lines {
             if line.len() != head.len() {
                 return Err(format!("line {at}: it has {} fields and the first line {}", line.len(), head.len()));
             }
@@ -149,6 +155,7 @@ impl Imported {
             let cells = cells.collect::<Result<Vec<_>, _>>()?;
             self.fits(&row, &mut seen).map_err(|(column, why)| format!("line {at}: {column}: {why}"))?;
             rows.row(&[&cells]).map_err(|error| format!("line {at}: {error}"))?;
+            at += lines_of(line);
         }
         rows.finish().map_err(|error: Error| error.to_string())
     }
@@ -157,7 +164,7 @@ impl Imported {
 /// What rows before a row said.
 #[derive(Default)]
 struct Seen<'a> {
-    keys: HashSet<Vec<&'a str>>,
+    keys: HashSet<Vec<(Option<Time>, &'a str)>>,
     /// By month and name, what a shared cost is and how it is split, and what of it is given away.
     shared: BTreeMap<[&'a str; 2], (&'a str, &'a str, i128)>,
 }
@@ -171,10 +178,16 @@ impl Imported {
         if let Some(absent) = self.required.iter().find(|name| row.get(name).is_empty()) {
             return Err((absent, format!("it is empty, and every row of {} has one", self.name)));
         }
-        let key: Vec<&str> = self.unique.iter().map(|name| row.get(name)).collect();
-        if !seen.keys.insert(key.clone()) {
+        // An instant may be written in several ways.
+        let is_time = |name: &str| self.columns.iter().any(|column| column.name == name && column.kind == Kind::Time);
+        let part = |name: &&'static str| match row.get(name) {
+            text if is_time(name) => (Time::parse(text).ok(), ""),
+            text => (None, text),
+        };
+        if !seen.keys.insert(self.unique.iter().map(part).collect()) {
             let last = self.unique.last().copied().unwrap_or_default();
-            return Err((last, format!("a row before has the same {}: {}", self.unique.join(", "), key.join(", "))));
+            let said: Vec<&str> = self.unique.iter().map(|name| row.get(name)).collect();
+            return Err((last, format!("a row before has the same {}: {}", self.unique.join(", "), said.join(", "))));
         }
         match self.name {
             "shared_costs" => shared(row, seen),
@@ -222,6 +235,9 @@ fn commitment(row: &Row<'_>) -> Result<(), (&'static str, String)> {
     if (row.get("kind"), row.get("unit")) == ("credit", "tokens") {
         return Err(("unit", "credit is in usd".into()));
     }
+    if parse_decimal(row.get("cost_usd"), 12).is_some_and(|cost| cost < 0) {
+        return Err(("cost_usd", "write what is paid for it: no less than 0".into()));
+    }
     match parse_decimal(row.get("quantity"), 12) {
         Some(quantity) if quantity > 0 => Ok(()),
         _ => Err(("quantity", "write how much is committed: more than 0".into())),
@@ -230,7 +246,7 @@ fn commitment(row: &Row<'_>) -> Result<(), (&'static str, String)> {
 
 /// A month, as billing periods are written.
 fn is_month(text: &str) -> bool {
-    text.len() == 7 && Time::parse(&format!("{text}-01")).is_ok()
+    text.len() == 7 && Time::parse(&format!("{text}-01")).is_ok_and(|month| month >= Time::ZERO)
 }
 
 /// The columns whose text is one of few words.
@@ -287,6 +303,18 @@ mod tests {
         check(&["time,tenant,value", "2026-11-01,acme,1"], Err("line 1: there is no column metric"));
         check(&[head, "2026-11-01,,tickets,1"], Err("line 2: tenant: it is empty"));
         check(&[head, "2026-11-01,a,m,1", "2026-11-01,a,m,2"], Err("line 3: metric: a row before"));
+        for again in
+            ["2026-11-01T00:00:00Z,a,m,7", "2026-11-01T01:00:00+01:00,a,m,9", " 2026-11-01T00:00:00.000Z,a,m,1"]
+        {
+            check(&[head, "2026-11-01,a,m,1", again], Err("line 3: metric: a row before"));
+        }
+        check(&[head, "2026-11-01,a,m,1", "2026-11-01T00:00:01Z,a,m,1"], Ok(2));
+        check(
+            &["time,tenant,metric,value,value", "2026-11-01,a,m,5,500"],
+            Err("line 1: the column value stands twice"),
+        );
+        check(&["time,tenant,metric,value, time", "2026-11-01,a,m,5,"], Err("line 1: the column time stands twice"));
+        check(&[head, "2026-11-01,a,m\nn,1", "2026-11-01,a,m,x"], Err("line 4: value"));
     }
 
     #[test]
@@ -304,7 +332,7 @@ mod tests {
             check("shared_costs", "period,name,cost_usd,method,tenant,share", lines, wanted);
         };
         shared(&["2026-11,a,3,even,,", "2026-11,b,3,fixed,acme,0.25", "2026-11,b,3.0,fixed,globex,0.75"], Ok(3));
-        for period in ["2026-1", "Nov 2026", "2026-13", "2026-11-01"] {
+        for period in ["2026-1", "Nov 2026", "2026-13", "2026-11-01", "0000-01"] {
             shared(&[&format!("{period},a,3,even,,")], Err("line 2: period is"));
         }
         shared(&["2026-11,a,3,Even,,"], Err("write fixed, proportional or even"));
@@ -331,5 +359,8 @@ mod tests {
         bought(&["a,Provisioned,p,2026-11-01,,usd,5"], Err("write provisioned or credit"));
         bought(&["a,credit,p,2026-11-01,,usd,0"], Err("line 2: quantity"));
         bought(&["a,credit,p,2026-11-01T12:00:00Z,,usd,1"], Err("write a day"));
+        let head = "commitment_id,kind,provider,starts,unit,quantity,cost_usd";
+        check("commitments", head, &["a,credit,p,2026-11-01,usd,5,-5"], Err("line 2: cost_usd"));
+        check("commitments", head, &["a,credit,p,2026-11-01,usd,5,0"], Ok(1));
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 const BOUNDS: Bounds = Bounds { rows: 1_000, bytes: 64 << 20 };
 
 fn version(number: u64, covered: [u64; 2]) -> Arc<Version> {
-    Arc::new(Version { number, files: Vec::new(), covered: covered.map(Offset).to_vec(), is_of_later: false })
+    Arc::new(Version { number, covered: covered.map(Offset).to_vec(), ..Version::default() })
 }
 
 fn tail(covered: [u64; 2]) -> Tail {

@@ -86,6 +86,15 @@ pub enum LakeUrl {
     },
 }
 
+impl LakeUrl {
+    /// Whether a path is another one to who takes it for a part of an address, as Delta's reader of logs does: a percent sign stands before
+    /// two hexadecimal digits.
+    pub fn is_misread(path: &str) -> bool {
+        let is_escape = |at: &[u8]| matches!(at, [b'%', digits @ ..] if digits.iter().all(u8::is_ascii_hexdigit));
+        path.as_bytes().windows(3).any(is_escape)
+    }
+}
+
 impl fmt::Display for LakeUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -203,6 +212,13 @@ pub(super) fn lake(reader: &mut Reader, node: &Node) -> Option<LakeUrl> {
         match scalar.text.strip_prefix("file://") {
             Some(rest) if !rest.starts_with('/') => {
                 reader.bad(node.at, "a file:// address has a path that begins with /", "write file:///path, or a path");
+                None
+            }
+            _ if LakeUrl::is_misread(&scalar.text) => {
+                let what = format!("{} has a percent sign before two hexadecimal digits", shown(scalar));
+                let remedy =
+                    "name another directory: the log of a table takes these for one letter, and looks elsewhere";
+                reader.bad(node.at, what, remedy);
                 None
             }
             Some(rest) => Some(LakeUrl::Local(rest.into())),

@@ -140,6 +140,8 @@ fn one_mistake_each() {
         ("log: { kind: kafka, brokers: \"h:1\", prefix: \"a b\" }", 1, BadConfigValue, "topic names"),
         ("lake: { url: gs://x/y }", 1, BadConfigValue, "s3://"),
         ("lake: { url: s3://B }", 1, BadConfigValue, "bucket"),
+        ("lake: { url: \"./a%20b\" }", 1, BadConfigValue, "percent sign"),
+        ("lake: { url: \"file:///a%C3%A9\" }", 1, BadConfigValue, "name another directory"),
         ("lake: {}", 1, MissingConfigKey, "url"),
         ("prices: x.yaml", 1, BadConfigValue, "a list"),
         ("cors: { origins: [app.example.com] }", 1, BadConfigValue, "origin"),

@@ -325,7 +325,7 @@ fn usage() -> &'static TableDef {
 }
 
 fn version(number: u64, positions: &[Offset]) -> Version {
-    Version { number, files: Vec::new(), covered: positions.to_vec(), is_of_later: false }
+    Version { number, covered: positions.to_vec(), ..Version::default() }
 }
 
 /// Where in the ledger the rows come from.

@@ -125,14 +125,70 @@ async fn rollups_go_with_their_file_and_not_before() {
     assert_eq!(stand_for(&lake).await.get("hourly").map(|(rows, _)| *rows), Some(9_600));
 }
 
+/// The formats that the log names at each file.
+async fn named(lake: &Lake) -> Vec<Vec<String>> {
+    let told = lake.table(usage()).unwrap().log.told().await.expect("told");
+    let sorted = |told: Told| {
+        let mut formats: Vec<String> = told.formats.into_iter().collect();
+        formats.sort();
+        formats
+    };
+    told.into_values().map(sorted).collect()
+}
+
+/// Two versions at once make theirs once each, and neither takes away what the other reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn rollups_of_another_version_stay_for_a_day_and_go_then() {
+    const OTHER: &str = "tollgate.rollups.3";
+    let home = Home::new(Kind::Local).await;
+    assert_eq!(compact::roll(&*filled(&home, 1).await, usage()).await.expect("made"), 1);
+    // As the other version would have left it.
+    let store = &home.place.store;
+    let log = home.place.path("usage").unwrap().join("_delta_log");
+    for found in store.list(Some(&log)).try_collect::<Vec<_>>().await.unwrap() {
+        let text = store.get(&found.location).await.unwrap().bytes().await.unwrap();
+        let text = String::from_utf8_lossy(&text).replace(rollup::FORMAT, OTHER);
+        store.put(&found.location, text.into_bytes().into()).await.unwrap();
+    }
+    for path in on_the_store(&home).await {
+        let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
+        let other = Path::parse(path.as_ref().replace(rollup::FORMAT, OTHER)).unwrap();
+        store.put(&other, bytes.into()).await.unwrap();
+        store.delete(&path).await.unwrap();
+    }
+    let lake = open(&home).await;
+    assert!(files(&lake)[0].rollups.is_none());
+    for made in [1, 0] {
+        assert_eq!(compact::roll(&lake, usage()).await.expect("made"), made);
+        assert_eq!(named(&lake).await, [[OTHER, rollup::FORMAT]]);
+    }
+    let before = files(&lake);
+    let of_a_day = Lake::open_at(home.place.clone(), 2, 86_400).await.expect("a lake");
+    of_a_day.tidy(usage()).await.expect("tidied");
+    assert_eq!(
+        (named(&lake).await, on_the_store(&home).await.len()),
+        (vec![vec![OTHER.to_owned(), rollup::FORMAT.to_owned()]], 2 * KEPT)
+    );
+    // When a day is over the log names them no more, and when another is, they are gone.
+    for left in [2 * KEPT, KEPT] {
+        lake.tidy(usage()).await.expect("tidied");
+        assert_eq!(
+            (named(&lake).await, on_the_store(&home).await.len()),
+            (vec![vec![rollup::FORMAT.to_owned()]], left)
+        );
+        assert_eq!(files(&*open(&home).await), before);
+    }
+    assert_eq!(stand_for(&lake).await.len(), KEPT);
+}
+
 #[test]
 fn what_a_log_says_is_read_as_far_as_it_is_known() {
     let tag = |rollup: &Rollup| rollup.by_tag.then(|| "a:b/c".into());
     let all = rollup::of_table(usage()).map(|rollup| Stored { rollup, tag: tag(rollup), rows: 5, size: 700 });
     let mut all: Vec<_> = all.collect();
     all.sort_by_key(Stored::name);
-    assert_eq!(listed(usage(), tags(&all).as_ref()), Some(all));
-    assert_eq!(listed(usage(), tags(&[]).as_ref()), Some(Vec::new()));
+    assert_eq!(listed(usage(), tags(&all, None).as_ref()), Some(all));
+    assert_eq!(listed(usage(), tags(&[], None).as_ref()), Some(Vec::new()));
     let of = |key: &str, text: &str| Some(HashMap::from([(key.to_owned(), Some(text.to_owned()))]));
     assert_eq!(listed(usage(), of(rollup::FORMAT, r#"{"by_the_minute":[1,2]}"#).as_ref()), Some(Vec::new()));
     assert_eq!(listed(usage(), of("tollgate.rollups.0", r#"{"daily":[1,2]}"#).as_ref()), None);

@@ -1,0 +1,58 @@
+//! What is told at every address until log and lake are open for the first time: by its code why not, and nothing else. What failed has the
+//! names of places in it, and who asks is not known before the policy is read.
+
+use std::{io, thread::Scope, time::Duration};
+
+use listen::{Bounds, Version};
+use tokio_util::sync::CancellationToken;
+
+use super::{Door, Doors, Readiness, RunError, serve};
+use crate::{flight, http, postgres};
+
+/// What a listener takes on. Whoever is still being told when all is open is cut off: questions wait for that.
+const BOUNDS: Bounds = Bounds { connections: 64, drain: Duration::from_millis(50) };
+
+/// Tells whoever comes, until `stop`: a thread each, as when there is something to answer with.
+pub(super) fn tell<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    doors: &Doors,
+    readiness: &Readiness,
+    stop: &CancellationToken,
+) -> Result<(), RunError> {
+    let (door, router, end) = (doors.http.again()?, http::closed(readiness.clone()), stop.clone());
+    scope.spawn(move || {
+        said(serve(door, async move |listener, tls| {
+            listen::http(Version::Http1, listener, router, tls, BOUNDS, &end).await;
+        }));
+    });
+    if let Some(door) = &doors.postgres {
+        let (door, readiness, end) = (door.again()?, readiness.clone(), stop.clone());
+        scope.spawn(move || {
+            said(serve(door, async move |listener, tls| {
+                postgres::closed(listener, tls, BOUNDS, readiness, &end).await;
+            }));
+        });
+    }
+    if let Some(door) = &doors.flight {
+        let (door, router, end) = (door.again()?, flight::closed(readiness.clone()), stop.clone());
+        scope.spawn(move || {
+            said(serve(door, async move |listener, tls| {
+                listen::http(Version::Http2, listener, router, tls, BOUNDS, &end).await;
+            }));
+        });
+    }
+    Ok(())
+}
+
+fn said(served: Result<(), RunError>) {
+    if let Err(error) = served {
+        tracing::warn!(%error, "nobody is told that the lake is not open yet");
+    }
+}
+
+impl Door {
+    /// The same address once more.
+    fn again(&self) -> io::Result<Self> {
+        Ok(Self { listener: self.listener.try_clone()?, tls: self.tls.clone() })
+    }
+}
