@@ -219,7 +219,9 @@ async fn what_is_said_is_the_same_whether_or_not_others_exist() {
             assert_eq!(alone, among, "{what}, shelved {shelve}");
             let said = among.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_else(|error| error);
             for secret in ["secret", "aaaa", "987654321", "000987", "123456789"] {
-                assert!(!said.contains(secret), "{what} shows {secret}");
+                // Of keys it is told that their secret is not.
+                let is_doc = what == "CommandGetTables" && secret == "secret";
+                assert!(is_doc || !said.contains(secret), "{what} shows {secret}");
             }
             assert!(!said.contains("TG6005") && !said.contains("TG6011"), "{what} fails inside: {said}");
         }

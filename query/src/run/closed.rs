@@ -1,5 +1,6 @@
 //! What is told at every address until log and lake are open for the first time: by its code why not, and nothing else. What failed has the
-//! names of places in it, and who asks is not known before the policy is read.
+//! names of places in it, and who asks is not known before the policy is read. Mostly they are open in a moment, and whoever comes before
+//! that just waits.
 
 use std::{io, thread::Scope, time::Duration};
 
@@ -12,6 +13,14 @@ use crate::{flight, http, postgres};
 /// What a listener takes on. Whoever is still being told when all is open is cut off: questions wait for that.
 const BOUNDS: Bounds = Bounds { connections: 64, drain: Duration::from_millis(50) };
 
+/// How long whoever comes waits before he is told.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Whether it takes so long that whoever comes is told.
+async fn takes_long(stop: &CancellationToken) -> bool {
+    stop.run_until_cancelled(tokio::time::sleep(PATIENCE)).await.is_some()
+}
+
 /// Tells whoever comes, until `stop`: a thread each, as when there is something to answer with.
 pub(super) fn tell<'scope>(
     scope: &'scope Scope<'scope, '_>,
@@ -22,14 +31,18 @@ pub(super) fn tell<'scope>(
     let (door, router, end) = (doors.http.again()?, http::closed(readiness.clone()), stop.clone());
     scope.spawn(move || {
         said(serve(door, async move |listener, tls| {
-            listen::http(Version::Http1, listener, router, tls, BOUNDS, &end).await;
+            if takes_long(&end).await {
+                listen::http(Version::Http1, listener, router, tls, BOUNDS, &end).await;
+            }
         }));
     });
     if let Some(door) = &doors.postgres {
         let (door, readiness, end) = (door.again()?, readiness.clone(), stop.clone());
         scope.spawn(move || {
             said(serve(door, async move |listener, tls| {
-                postgres::closed(listener, tls, BOUNDS, readiness, &end).await;
+                if takes_long(&end).await {
+                    postgres::closed(listener, tls, BOUNDS, readiness, &end).await;
+                }
             }));
         });
     }
@@ -37,7 +50,9 @@ pub(super) fn tell<'scope>(
         let (door, router, end) = (door.again()?, flight::closed(readiness.clone()), stop.clone());
         scope.spawn(move || {
             said(serve(door, async move |listener, tls| {
-                listen::http(Version::Http2, listener, router, tls, BOUNDS, &end).await;
+                if takes_long(&end).await {
+                    listen::http(Version::Http2, listener, router, tls, BOUNDS, &end).await;
+                }
             }));
         });
     }

@@ -268,7 +268,9 @@ fn no_answer_is_given_before_the_ledger_is_read() {
                 break;
             }
             let is_told = ["TG5001", "TG6005"].iter().any(|code| body.contains(code));
-            assert!(status == 503 && is_told && body.contains("try again"), "{status} {body}");
+            // Where opening took so long that callers were told, one may be cut off when it is done.
+            let is_cut = status == 0 && body.is_empty();
+            assert!(is_cut || status == 503 && is_told && body.contains("try again"), "{status} {body}");
             refused += 1;
         }
         house.stop();

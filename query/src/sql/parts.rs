@@ -121,7 +121,11 @@ impl ScalarUDFImpl for Part {
                     *asked = ScalarValue::from("year");
                 }
                 let is_span = matches!(times.data_type(), DataType::Interval(_));
+                let asked = asked.clone();
                 *time = given(&times, is_scalar)?;
+                let scalars = [Some(&asked), None];
+                let types = ReturnFieldArgs { arg_fields: &args.arg_fields, scalar_arguments: &scalars };
+                args.return_field = self.inner.return_field_from_args(types)?;
                 let parts = self.inner.invoke_with_args(args)?.to_array(1)?;
                 match many {
                     Some(many) => {
