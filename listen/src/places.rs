@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -14,8 +14,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long a connection that has to leave may take to say so.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// How long a connection that has to leave may take to send what it still has for its client. One that has nothing leaves at once.
+const GOODBYE: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(10) };
+
+/// How long whoever waits for a place waits until another connection is asked to leave.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a connection has to ask for something before it may be asked to leave: else those who come would push each other out.
+const ARRIVAL: Duration = Duration::from_secs(1);
 
 /// All of them.
 #[derive(Debug)]
@@ -40,7 +46,22 @@ struct Seat {
     works: usize,
     /// Since when that is nothing.
     since: u64,
+    /// When it came; nothing once something was done for it.
+    came: Option<Instant>,
+    /// Whether its place is for another.
+    is_given_up: bool,
     ending: CancellationToken,
+}
+
+impl Seat {
+    fn may_leave(&self) -> bool {
+        self.works == 0 && !self.is_given_up && self.came.is_none_or(|came| came.elapsed() >= ARRIVAL)
+    }
+
+    fn leave(&mut self) {
+        self.is_given_up = true;
+        self.ending.cancel();
+    }
 }
 
 /// A place, for as long as this is kept.
@@ -85,7 +106,7 @@ impl Places {
         loop {
             self.lock().want();
             // Who was asked to leave may have been asked for something in that moment, and stay.
-            if let Ok(permit) = timeout(2 * GOODBYE, free.as_mut()).await {
+            if let Ok(permit) = timeout(PATIENCE, free.as_mut()).await {
                 self.lock().is_wanted = false;
                 return permit.map_err(io::Error::other);
             }
@@ -100,22 +121,24 @@ impl Places {
 impl State {
     fn come(&mut self, ending: CancellationToken) -> u64 {
         self.moment += 1;
-        self.open.insert(self.moment, Seat { works: 0, since: self.moment, ending });
+        let came = Some(Instant::now());
+        self.open.insert(self.moment, Seat { works: 0, since: self.moment, came, is_given_up: false, ending });
         self.moment
     }
 
     /// Asks one to leave, or, where something is done for all, the first of which that is no longer true.
     fn want(&mut self) {
-        let idle = self.open.values().filter(|seat| seat.works == 0 && !seat.ending.is_cancelled());
-        match idle.min_by_key(|seat| seat.since) {
-            Some(seat) => seat.ending.cancel(),
-            None => self.is_wanted = true,
+        let idle = self.open.values_mut().filter(|seat| seat.may_leave()).min_by_key(|seat| seat.since);
+        self.is_wanted = idle.is_none();
+        if let Some(seat) = idle {
+            seat.leave();
         }
     }
 
     fn begun(&mut self, number: u64) {
         if let Some(seat) = self.open.get_mut(&number) {
             seat.works += 1;
+            seat.came = None;
         }
     }
 
@@ -128,7 +151,7 @@ impl State {
         }
         seat.since = self.moment;
         if self.is_wanted {
-            seat.ending.cancel();
+            seat.leave();
             self.is_wanted = false;
         }
     }
@@ -146,18 +169,20 @@ impl Place {
         Work(self.clone())
     }
 
-    fn is_idle(&self) -> bool {
-        self.of.lock().open.get(&self.number).is_none_or(|seat| seat.works == 0)
+    /// Whether its place is for another and nothing is done for it.
+    fn is_over(&self) -> bool {
+        self.of.lock().open.get(&self.number).is_none_or(|seat| seat.works == 0 && seat.is_given_up)
     }
 }
 
 impl Taken {
-    /// Waits until the connection has had the time to leave after it was asked to. What is done for it may take longer.
+    /// Waits until the connection has had the time to leave after its place was given up. What is done for it may take longer; and at the
+    /// end of the listener it has the time of its drain.
     pub(super) async fn left(&self) {
         self.place.ending.cancelled().await;
         loop {
             sleep(GOODBYE).await;
-            if self.place.is_idle() {
+            if self.place.is_over() {
                 return;
             }
         }
@@ -181,12 +206,34 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn who_has_just_come_stays_until_he_could_have_asked() {
+        let (places, end) = (Places::new(1), CancellationToken::new());
+        let first = places.take(&end).await.unwrap();
+        places.lock().want();
+        assert!(!first.place.ending().is_cancelled() && places.lock().is_wanted);
+        drop(first.place.work());
+        assert!(first.place.ending().is_cancelled() && !places.lock().is_wanted);
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_ends_leaves_what_is_sent_to_its_drain() {
+        let (places, end) = (Places::new(1), CancellationToken::new());
+        let only = places.take(&end).await.unwrap();
+        drop(only.place.work());
+        end.cancel();
+        assert!(timeout(4 * GOODBYE, only.left()).await.is_err());
+        places.lock().want();
+        only.left().await;
+    }
+
+    #[tokio::test]
     async fn who_has_been_idle_for_longest_leaves_and_nobody_for_whom_something_is_done() {
         let (places, end) = (Places::new(3), CancellationToken::new());
         let [first, second, third] =
             [places.take(&end).await.unwrap(), places.take(&end).await.unwrap(), places.take(&end).await.unwrap()];
         let leaves = |of: &Taken| of.place.ending().is_cancelled();
         // The first was asked last.
+        drop(third.place.work());
         drop(first.place.work());
         let work = second.place.work();
         assert!(!leaves(&first) && !leaves(&second) && !leaves(&third));

@@ -14,6 +14,9 @@ use uuid::Uuid;
 use crate::error::Error;
 pub use crate::table::imported::{ALL, Imported, by_name};
 
+/// How often an import is tried again whose name another one took.
+const TRIES: usize = 20;
+
 /// The imports of a lake.
 #[derive(Clone)]
 pub struct Imports {
@@ -53,11 +56,18 @@ impl Imports {
         let mut writer = ArrowWriter::try_new(Vec::new(), table.schema(), None).map_err(Error::from)?;
         writer.write(&rows).map_err(Error::from)?;
         let bytes = writer.into_inner().map_err(Error::from)?;
-        let name = self.next(table).await?;
-        let path = self.folder.clone().join(table.name).join(format!("{name}.parquet"));
-        let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        self.store.put_opts(&path, bytes.into(), create).await.map_err(Error::from)?;
-        Ok(rows.num_rows())
+        let (bytes, mut tries) = (Bytes::from(bytes), 0);
+        loop {
+            let name = self.next(table).await?;
+            let path = self.folder.clone().join(table.name).join(format!("{name}.parquet"));
+            let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+            match self.store.put_opts(&path, bytes.clone().into(), create).await {
+                Ok(_) => return Ok(rows.num_rows()),
+                // Another import took the name in this moment.
+                Err(object_store::Error::AlreadyExists { .. }) if tries < TRIES => tries += 1,
+                Err(error) => return Err(Error::from(error).into()),
+            }
+        }
     }
 
     /// The rows of the newest import of a table; none where there is none.

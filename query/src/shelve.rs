@@ -359,8 +359,8 @@ fn read(record: &Record, next: &mut [Offset]) -> Result<Placed, Error> {
 }
 
 /// Commits what the tail holds to every table that has rows in it; with `all`, the positions of the others too. Gives how
-/// many commits were made. The archive is the first, since it knows which log it is of, and where it is ahead of the tail nothing else is
-/// committed: that is not known then.
+/// many commits were made. The archive is the first, since it knows which log it is of. Where another writer has put into it what the tail has
+/// not read yet, nothing else is committed, for that is not known then; of what was in it when the tail began it is known.
 pub(crate) async fn shelve(lake: Arc<Lake>, tail: Arc<Tail>, all: bool) -> Result<u64, Error> {
     let pin: Pin = tail.pin();
     let mut commits = 0;
@@ -372,7 +372,8 @@ pub(crate) async fn shelve(lake: Arc<Lake>, tail: Arc<Tail>, all: bool) -> Resul
             tail.loaded(source.table, Arc::clone(&version));
             commits += 1;
         }
-        if source.table.hidden && some_lane(&version, Ordering::is_gt, pin.high()) {
+        let known: Vec<Offset> = pin.high().iter().zip(tail.archived()).map(|(high, known)| *high.max(known)).collect();
+        if source.table.hidden && some_lane(&version, Ordering::is_gt, &known) {
             break;
         }
     }

@@ -50,6 +50,8 @@ pub struct Tail {
     inner: Mutex<Inner>,
     bounds: Bounds,
     shelves: bool,
+    /// By lane, what the archive had of the ledger when the tail began.
+    archived: Vec<Offset>,
 }
 
 #[derive(Debug)]
@@ -126,12 +128,13 @@ impl Tail {
             if fault::is(Fault::LakeWriterSkips) { covered.max() } else { covered.min() }.unwrap_or_default()
         };
         let high = (0..usize::from(lanes)).map(start).collect();
+        let archived = versions.get(table::ARCHIVE.index()).map(|archive| archive.covered.clone()).unwrap_or_default();
         let tables = versions
             .into_iter()
             .map(|version| TableTail { version, lanes: (0..lanes).map(|_| VecDeque::new()).collect() })
             .collect();
         let held = Bounds { rows: 0, bytes: 0 };
-        Self { inner: Mutex::new(Inner { high, tables, held }), bounds, shelves: true }
+        Self { inner: Mutex::new(Inner { high, tables, held }), bounds, shelves: true, archived }
     }
 
     /// Of a process that writes no lake: without the rows of tables that no query sees.
@@ -142,6 +145,11 @@ impl Tail {
     /// By lane, the next record of the ledger that is not in the tail.
     pub fn high(&self) -> Vec<Offset> {
         self.lock().high.clone()
+    }
+
+    /// By lane, what the archive had of the ledger when the tail began.
+    pub fn archived(&self) -> &[Offset] {
+        &self.archived
     }
 
     /// What it holds.

@@ -88,7 +88,7 @@ pub(super) fn at_home(client: AmazonS3Builder) -> AmazonS3Builder {
 
 impl Place {
     /// The path of a file or folder of the lake in the store.
-    pub(super) fn path(&self, below: &str) -> Result<Path, Error> {
+    pub(crate) fn path(&self, below: &str) -> Result<Path, Error> {
         let url =
             self.url.join(below).map_err(|error| Error::Url { url: self.url.to_string(), why: error.to_string() })?;
         Path::from_url_path(url.path()).map_err(|error| Error::Url { url: url.to_string(), why: error.to_string() })

@@ -1,6 +1,9 @@
 //! Rows by one tag: with all that they have there are too many sets of them, by one there are as many values as people look at.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashSet},
+};
 
 use arrow::{
     array::{Array, AsArray, StringArray, UInt32Array},
@@ -61,6 +64,9 @@ impl Sets {
         }
         let mut had: Vec<(String, usize)> = had.into_iter().filter(|(name, _)| name.len() <= LONGEST_TAG).collect();
         had.sort_by_key(|(_, rows)| Reverse(*rows));
+        // There are file systems for which the names of two such are one.
+        let mut small = HashSet::new();
+        had.retain(|(name, _)| small.insert(name.to_lowercase()));
         had.into_iter().take(MOST_TAGS).map(|(name, _)| name).collect()
     }
 

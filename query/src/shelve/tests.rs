@@ -13,7 +13,9 @@ use arrow::{
     datatypes::{Int32Type, Int64Type},
 };
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 use journal::{Error as LogError, Follower, Header, Journal, Member, Reader, Record, Road};
+use object_store::ObjectStoreExt as _;
 use schemas::{
     id::{Lane, Offset, ProducerId, Seq},
     ledger::Fact,
@@ -331,6 +333,28 @@ async fn a_lake_that_is_away_fills_the_tail_and_no_more() {
     house.home.faults.away.store(0, SeqCst);
     until("catching up", || shelver.tail().high()[0] == Offset(500) && shelver.status().degraded().is_none());
     assert!(shelver.status().caught_up);
+}
+
+/// As one that a later version adds, or whose folder was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_behind_the_archive_catches_up_though_the_tail_is_small() {
+    let house = House::new(Kind::Local).await;
+    let known = || Arc::new(Known::default());
+    house.ledger.append(&fixture::calls(0, 0..500));
+    let (_, shelver) = house.start(true, known(), often()).await;
+    until("reading", || shelver.tail().high()[0] == Offset(500));
+    tokio::task::spawn_blocking(move || shelver.stop()).await.expect("no panic").expect("stopped");
+    let (store, folder) = (&house.home.place.store, house.home.place.path("usage").expect("a path"));
+    let paths: Vec<_> = store.list(Some(&folder)).map_ok(|found| found.location).try_collect().await.expect("listed");
+    for path in paths {
+        store.delete(&path).await.expect("deleted");
+    }
+    let config = ShelveConfig { tail: Bounds { rows: 100, bytes: 1 << 30 }, ..often() };
+    let (lake, shelver) = house.start(true, known(), config).await;
+    let usage = || lake.pin()[by_name("usage").expect("usage").index()].clone();
+    until("catching up", || usage().covered[0] == Offset(500));
+    assert_eq!(usage().files.iter().map(|file| file.rows).sum::<u64>(), 500);
+    tokio::task::spawn_blocking(move || shelver.stop()).await.expect("no panic").expect("stopped");
 }
 
 #[tokio::test(flavor = "multi_thread")]

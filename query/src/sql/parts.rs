@@ -1,5 +1,5 @@
-//! Parts of a time, of the types that Postgres has for them: `extract` gives decimals and `date_part` floats, so that either is divided without
-//! cutting. The engine gives integers, and cuts off what is finer than a second.
+//! Parts of a time, of the types that Postgres has for them: `extract` gives decimals (but `epoch` as a float, as before version 14) and
+//! `date_part` floats, so that either is divided without cutting. The engine gives integers, and cuts off what is finer than a second.
 //!
 //! What is between two times is days, hours, minutes and seconds, as an interval is.
 
@@ -68,7 +68,7 @@ pub(super) fn date_part() -> Arc<ScalarUDF> {
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Part {
-    /// Whether it is a decimal.
+    /// Whether it is `extract`.
     is_exact: bool,
     inner: Arc<ScalarUDF>,
 }
@@ -198,11 +198,12 @@ fn named(part: &ScalarValue) -> String {
 /// Since 1970, or the whole of an interval.
 const EPOCH: &str = "epoch";
 
-/// The decimal that a part of a time is.
+/// What `extract` gives: a decimal, but seconds since 1970 a float.
 fn exact(part: &str, of: &DataType) -> DataType {
     match decimals(part) {
         Some(decimals) if is_fine(of) => DataType::Decimal128(MINUTE_DIGITS, decimals),
-        None if part == EPOCH && is_fine(of) => DataType::Decimal128(EPOCH_DIGITS, MICROS),
+        // A decimal of so many digits could hardly be multiplied with itself, as for a trend.
+        None if part == EPOCH => DataType::Float64,
         _ => DataType::Decimal128(WHOLE_DIGITS, 0),
     }
 }

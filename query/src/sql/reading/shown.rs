@@ -177,11 +177,11 @@ impl ScalarUDFImpl for Text {
                     DataType::Interval(_) | DataType::Duration(_) => spans(array)?,
                     DataType::Float32 => {
                         let floats = array.as_primitive::<Float32Type>().iter();
-                        floats.map(|float| float.map(|float| real(float.into(), &float))).collect()
+                        floats.map(|float| float.map(|float| real(float.into(), &float, REAL_DIGITS))).collect()
                     }
                     DataType::Float64 => {
                         let floats = array.as_primitive::<Float64Type>().iter();
-                        floats.map(|float| float.map(|float| real(float, &float))).collect()
+                        floats.map(|float| float.map(|float| real(float, &float, DOUBLE_DIGITS))).collect()
                     }
                     kind if kind.is_binary() => {
                         let array = cast(array, &DataType::Binary)?;
@@ -196,11 +196,18 @@ impl ScalarUDFImpl for Text {
     }
 }
 
-/// A float, which is `shown` so where it is finite.
-fn real(float: f64, shown: &impl fmt::Display) -> String {
-    match float {
-        f64::INFINITY => "Infinity".to_owned(),
-        f64::NEG_INFINITY => "-Infinity".to_owned(),
+/// The digits before the point from which on Postgres writes a float with an exponent.
+const REAL_DIGITS: i32 = 6;
+const DOUBLE_DIGITS: i32 = 15;
+
+/// A float, which is `shown` so where it is finite: with an exponent where it has more digits, or begins behind the fourth decimal.
+fn real(float: f64, shown: &(impl fmt::Display + fmt::LowerExp), digits: i32) -> String {
+    if float.is_infinite() {
+        return if float > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+    }
+    let written = format!("{shown:e}");
+    match written.split_once('e').and_then(|(number, exponent)| Some((number, exponent.parse::<i32>().ok()?))) {
+        Some((number, exponent)) if exponent < -4 || exponent >= digits => format!("{number}e{exponent:+03}"),
         _ => shown.to_string(),
     }
 }
@@ -265,10 +272,22 @@ mod tests {
 
     #[test]
     fn a_float_is_written_as_short_as_it_can_be() {
-        for (float, wanted) in [(3.0, "3"), (-0.5, "-0.5"), (f64::NAN, "NaN"), (f64::NEG_INFINITY, "-Infinity")] {
-            assert_eq!(real(float, &float), wanted);
+        for (float, wanted) in [
+            (3.0, "3"),
+            (-0.5, "-0.5"),
+            (0.0, "0"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Infinity"),
+            (123_456_789_012_345.0, "123456789012345"),
+            (1e15, "1e+15"),
+            (-1.5e300, "-1.5e+300"),
+            (0.000_1, "0.0001"),
+            (1e-7, "1e-07"),
+        ] {
+            assert_eq!(real(float, &float, DOUBLE_DIGITS), wanted);
         }
-        assert_eq!(real(0.1_f32.into(), &0.1_f32), "0.1");
+        assert_eq!(real(0.1_f32.into(), &0.1_f32, REAL_DIGITS), "0.1");
+        assert_eq!(real(1e10_f32.into(), &1e10_f32, REAL_DIGITS), "1e+10");
     }
 
     #[test]
