@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 const GOODBYE: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(10) };
 
 /// How long whoever waits for a place waits until another connection is asked to leave.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How long a connection has to ask for something before it may be asked to leave: else those who come would push each other out.
-const ARRIVAL: Duration = Duration::from_secs(1);
+const ARRIVAL: Duration = Duration::from_millis(250);
 
 /// All of them.
 #[derive(Debug)]
