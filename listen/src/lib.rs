@@ -172,7 +172,7 @@ where
     }
 }
 
-/// An answer whose request is under way until all of it is sent.
+/// An answer whose request is under way until its last piece is taken to be sent. What is not sent by then has the time of a goodbye.
 fn under_way(answer: Response, work: Work) -> Response {
     answer.map(|body| Body::new(Sent { body, _work: work }))
 }

@@ -363,6 +363,7 @@ fn read(record: &Record, next: &mut [Offset]) -> Result<Placed, Error> {
 /// not read yet, nothing else is committed, for that is not known then; of what was in it when the tail began it is known.
 pub(crate) async fn shelve(lake: Arc<Lake>, tail: Arc<Tail>, all: bool) -> Result<u64, Error> {
     let pin: Pin = tail.pin();
+    let known: Vec<Offset> = pin.high().iter().zip(tail.archived()).map(|(high, known)| *high.max(known)).collect();
     let mut commits = 0;
     let (archive, others): (Vec<_>, Vec<_>) = pin.tables().iter().partition(|source| source.table.hidden);
     for source in archive.into_iter().chain(others) {
@@ -372,7 +373,6 @@ pub(crate) async fn shelve(lake: Arc<Lake>, tail: Arc<Tail>, all: bool) -> Resul
             tail.loaded(source.table, Arc::clone(&version));
             commits += 1;
         }
-        let known: Vec<Offset> = pin.high().iter().zip(tail.archived()).map(|(high, known)| *high.max(known)).collect();
         if source.table.hidden && some_lane(&version, Ordering::is_gt, &known) {
             break;
         }

@@ -184,9 +184,9 @@ impl TableDef {
         column::schema(self.columns())
     }
 
-    /// An empty builder of its stored rows, with room for so many.
-    pub fn builder(&self, expected: usize) -> Builder {
-        Builder::new(self.stored_columns(), expected)
+    /// An empty builder of its stored rows.
+    pub fn builder(&self) -> Builder {
+        Builder::new(self.stored_columns())
     }
 
     /// Its place in [`ALL`].

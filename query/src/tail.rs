@@ -29,7 +29,7 @@ use crate::{
     error::Error,
     fault::{self, Fault},
     lake::Version,
-    table::{self, LOG_OFFSET, Place, Policies, PushError, TableDef},
+    table::{self, Builder, LOG_OFFSET, Place, Policies, PushError, TableDef},
 };
 
 /// Small batches are joined up to this many rows, so that a scan of the tail does not end in thousands of crumbs.
@@ -269,14 +269,17 @@ fn reaches<'a>(
 
 fn rows_of<'a>(
     def: &'static TableDef,
-    entries: impl Iterator<Item = &'a Placed> + Clone,
+    entries: impl Iterator<Item = &'a Placed>,
     policies: &dyn Policies,
 ) -> Result<Option<RecordBatch>, ApplyError> {
-    let mut rows = def.builder(entries.clone().count());
+    let mut rows: Option<Builder> = None;
     for placed in entries {
-        (def.push)(&mut rows, placed, policies)?;
+        (def.push)(rows.get_or_insert_with(|| def.builder()), placed, policies)?;
     }
-    Ok((rows.rows() > 0).then(|| rows.finish()).transpose()?)
+    match rows {
+        Some(mut rows) if rows.rows() > 0 => Ok(Some(rows.finish()?)),
+        _ => Ok(None),
+    }
 }
 
 impl Inner {

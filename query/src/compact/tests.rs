@@ -17,7 +17,7 @@ use crate::{
 
 fn rows(table: &'static TableDef, entries: &[Placed]) -> arrow::array::RecordBatch {
     let known = Known::with(&fixture::limits());
-    let mut rows = table.builder(0);
+    let mut rows = table.builder();
     for placed in entries {
         (table.push)(&mut rows, placed, &known).expect("rows");
     }

@@ -37,19 +37,20 @@ pub(crate) fn made(table: &'static TableDef, rows: &RecordBatch) -> Result<Vec<M
         all.keep(table, (rollup, None), most, &mut made)?;
     }
     let by_tag: Vec<_> = of_table(table).filter(|rollup| rollup.by_tag).collect();
+    if by_tag.is_empty() {
+        return Ok(made);
+    }
     // By all their tags at once there may be few already.
     let finer = made.iter().find(|made| by_tag.iter().all(|rollup| made.rollup.is_finer(rollup)));
     let (all, most) = match finer {
         Some(Made { rollup, rows, .. }) => (Source::of(table, rows, rollup.columns())?, rows.num_rows() / 2),
         None => (all, most),
     };
-    if !by_tag.is_empty() {
-        let sets = Sets::of(&all)?;
-        for tag in sets.most_had() {
-            let tagged = sets.alone(&tag, &all)?;
-            for rollup in &by_tag {
-                tagged.keep(table, (rollup, Some(&tag)), most, &mut made)?;
-            }
+    let sets = Sets::of(&all)?;
+    for tag in sets.most_had() {
+        let tagged = sets.alone(&tag, &all)?;
+        for rollup in &by_tag {
+            tagged.keep(table, (rollup, Some(&tag)), most, &mut made)?;
         }
     }
     Ok(made)

@@ -4,7 +4,8 @@
 
 use std::{io, thread::Scope, time::Duration};
 
-use listen::{Bounds, Version};
+use listen::{Bounds, Tls, Version};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{Door, Doors, Readiness, RunError, serve};
@@ -16,11 +17,6 @@ const BOUNDS: Bounds = Bounds { connections: 64, drain: Duration::from_millis(50
 /// How long whoever comes waits before he is told.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Whether it takes so long that whoever comes is told.
-async fn takes_long(stop: &CancellationToken) -> bool {
-    stop.run_until_cancelled(tokio::time::sleep(PATIENCE)).await.is_some()
-}
-
 /// Tells whoever comes, until `stop`: a thread each, as when there is something to answer with.
 pub(super) fn tell<'scope>(
     scope: &'scope Scope<'scope, '_>,
@@ -28,34 +24,40 @@ pub(super) fn tell<'scope>(
     readiness: &Readiness,
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
-    let (door, router, end) = (doors.http.again()?, http::closed(readiness.clone()), stop.clone());
+    let (router, end) = (http::closed(readiness.clone()), stop.clone());
+    at(scope, &doors.http, stop, async move |listener, tls| {
+        listen::http(Version::Http1, listener, router, tls, BOUNDS, &end).await;
+    })?;
+    if let Some(door) = &doors.postgres {
+        let (readiness, end) = (readiness.clone(), stop.clone());
+        at(scope, door, stop, async move |listener, tls| {
+            postgres::closed(listener, tls, BOUNDS, readiness, &end).await;
+        })?;
+    }
+    if let Some(door) = &doors.flight {
+        let (router, end) = (flight::closed(readiness.clone()), stop.clone());
+        at(scope, door, stop, async move |listener, tls| {
+            listen::http(Version::Http2, listener, router, tls, BOUNDS, &end).await;
+        })?;
+    }
+    Ok(())
+}
+
+/// Tells whoever comes to an address, once that has taken long.
+fn at<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    door: &Door,
+    stop: &CancellationToken,
+    tells: impl AsyncFnOnce(TcpListener, Option<Tls>) + Send + 'scope,
+) -> Result<(), RunError> {
+    let (door, stop) = (door.again()?, stop.clone());
     scope.spawn(move || {
         said(serve(door, async move |listener, tls| {
-            if takes_long(&end).await {
-                listen::http(Version::Http1, listener, router, tls, BOUNDS, &end).await;
+            if stop.run_until_cancelled(tokio::time::sleep(PATIENCE)).await.is_some() {
+                tells(listener, tls).await;
             }
         }));
     });
-    if let Some(door) = &doors.postgres {
-        let (door, readiness, end) = (door.again()?, readiness.clone(), stop.clone());
-        scope.spawn(move || {
-            said(serve(door, async move |listener, tls| {
-                if takes_long(&end).await {
-                    postgres::closed(listener, tls, BOUNDS, readiness, &end).await;
-                }
-            }));
-        });
-    }
-    if let Some(door) = &doors.flight {
-        let (door, router, end) = (door.again()?, flight::closed(readiness.clone()), stop.clone());
-        scope.spawn(move || {
-            said(serve(door, async move |listener, tls| {
-                if takes_long(&end).await {
-                    listen::http(Version::Http2, listener, router, tls, BOUNDS, &end).await;
-                }
-            }));
-        });
-    }
     Ok(())
 }
 

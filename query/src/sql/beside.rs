@@ -31,23 +31,12 @@ impl FunctionRewrite for Beside {
 /// than either has: `cost_usd::real > 0.0019` would not find what Postgres does. And a `real` and an integer, or in a sum a decimal, it would
 /// take as two of four bytes: `16777217 = 16777216::real` would be true.
 fn read(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let mut is_calculated = false;
-    let sides: Vec<&mut Expr> = match &mut expr {
-        Expr::BinaryExpr(of) if is_comparison(of.op) || of.op.is_numerical_operators() => {
-            is_calculated = of.op.is_numerical_operators();
-            vec![of.left.as_mut(), of.right.as_mut()]
-        }
-        Expr::Between(of) => vec![of.expr.as_mut(), of.low.as_mut(), of.high.as_mut()],
-        Expr::InList(of) => std::iter::once(of.expr.as_mut()).chain(&mut of.list).collect(),
-        Expr::Case(of) => match &mut of.expr {
-            Some(base) => {
-                let whens = of.when_then_expr.iter_mut().map(|(when, _)| when.as_mut());
-                std::iter::once(base.as_mut()).chain(whens).collect()
-            }
-            None => return Ok(Transformed::no(expr)),
-        },
-        _ => return Ok(Transformed::no(expr)),
+    let is_calculated = matches!(&expr, Expr::BinaryExpr(of) if of.op.is_numerical_operators());
+    let sides = match &mut expr {
+        Expr::BinaryExpr(of) if is_calculated => Some(vec![of.left.as_mut(), of.right.as_mut()]),
+        compares => compared(compares),
     };
+    let Some(sides) = sides else { return Ok(Transformed::no(expr)) };
     let kinds: Vec<Option<DataType>> = sides.iter().map(|side| side.get_type(schema).ok()).collect();
     let is_decimal = |kind: &DataType| matches!(kind, DataType::Decimal128(..));
     let is_any = |is_it: &dyn Fn(&DataType) -> bool| kinds.iter().flatten().any(is_it);
@@ -85,7 +74,22 @@ fn in_float(number: Expr) -> Expr {
     float.map_or_else(|| cast_to(number, DataType::Float64), lit)
 }
 
-const fn is_comparison(operator: Operator) -> bool {
+/// What an expression compares with each other; nothing where it is no comparison.
+pub(super) fn compared(expr: &mut Expr) -> Option<Vec<&mut Expr>> {
+    match expr {
+        Expr::BinaryExpr(of) if is_comparison(of.op) => Some(vec![&mut of.left, &mut of.right]),
+        Expr::Between(of) => Some(vec![&mut of.expr, &mut of.low, &mut of.high]),
+        Expr::InList(of) => Some(std::iter::once(of.expr.as_mut()).chain(&mut of.list).collect()),
+        Expr::Case(of) => {
+            let whens = of.when_then_expr.iter_mut().map(|(when, _)| when.as_mut());
+            of.expr.as_mut().map(|base| std::iter::once(base.as_mut()).chain(whens).collect())
+        }
+        _ => None,
+    }
+}
+
+/// Whether an operator compares its sides with each other.
+pub(super) const fn is_comparison(operator: Operator) -> bool {
     use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
     matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }

@@ -25,6 +25,7 @@ use datafusion::{
 use jiff::tz::TimeZone;
 
 use super::{
+    beside::is_comparison,
     clock,
     error::refused,
     moment::{Written, day, micros, place, shown_in, written},
@@ -340,11 +341,6 @@ const fn is_clock(kind: &DataType) -> bool {
 fn shown(expr: &Expr, kind: &DataType) -> Option<Expr> {
     let Written { clock, ahead: None } = moment(text_of(expr)?)? else { return None };
     ScalarValue::TimestampMicrosecond(Some(micros(clock)?), None).cast_to(kind).ok().map(lit)
-}
-
-const fn is_comparison(operator: Operator) -> bool {
-    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
-    matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }
 
 /// A moment as it is written, or the beginning of 1970.

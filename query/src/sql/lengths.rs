@@ -19,7 +19,7 @@ use datafusion::{
     functions::utils::make_scalar_function,
     logical_expr::{
         Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Distinct, Expr, ExprSchemable, LogicalPlan,
-        Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowFunctionDefinition,
+        ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowFunctionDefinition,
         cast as cast_to,
         expr_rewriter::FunctionRewrite,
         function::AccumulatorArgs,
@@ -30,7 +30,7 @@ use datafusion::{
     sql::sqlparser::ast::BinaryOperator,
 };
 
-use super::{error::refused, interval::in_units};
+use super::{beside::compared, error::refused, interval::in_units};
 
 pub(super) const SPAN: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 /// In nanoseconds: 2³¹ months and as many days are less than 10²⁵.
@@ -103,17 +103,7 @@ impl FunctionRewrite for Compared {
             };
             args.iter().any(|arg| is_span(arg, schema)).then(|| extreme(is_max))
         };
-        let sides: Vec<&mut Expr> = match &mut expr {
-            Expr::BinaryExpr(of) if is_comparison(of.op) => vec![&mut of.left, &mut of.right],
-            Expr::Between(of) => vec![&mut of.expr, &mut of.low, &mut of.high],
-            Expr::InList(of) => std::iter::once(of.expr.as_mut()).chain(&mut of.list).collect(),
-            Expr::Case(of) => match &mut of.expr {
-                Some(base) => {
-                    let whens = of.when_then_expr.iter_mut().map(|(when, _)| when.as_mut());
-                    std::iter::once(base.as_mut()).chain(whens).collect()
-                }
-                None => return Ok(Transformed::no(expr)),
-            },
+        let sides = match &mut expr {
             Expr::AggregateFunction(of) => {
                 if let Some(ours) = longest(&of.func, &of.params.args) {
                     of.func = ours;
@@ -121,7 +111,7 @@ impl FunctionRewrite for Compared {
                 }
                 let counted = of.params.distinct && of.func.name() == "count";
                 let args = of.params.args.iter_mut().filter(|_| counted);
-                args.chain(of.params.order_by.iter_mut().map(|key| &mut key.expr)).collect()
+                Some(args.chain(of.params.order_by.iter_mut().map(|key| &mut key.expr)).collect())
             }
             Expr::WindowFunction(of) => {
                 if let WindowFunctionDefinition::AggregateUDF(function) = &of.fun
@@ -130,7 +120,7 @@ impl FunctionRewrite for Compared {
                     of.fun = WindowFunctionDefinition::AggregateUDF(ours);
                 }
                 let keys = of.params.order_by.iter_mut().map(|key| &mut key.expr);
-                of.params.partition_by.iter_mut().chain(keys).collect()
+                Some(of.params.partition_by.iter_mut().chain(keys).collect())
             }
             Expr::InSubquery(of) if is_span(&of.expr, schema) => {
                 return refused("an interval is not looked for in a subquery: look for extract(epoch from …)");
@@ -141,8 +131,9 @@ impl FunctionRewrite for Compared {
             {
                 return refused(format!("{} takes no intervals: write a CASE", of.func.name()));
             }
-            _ => return Ok(Transformed::no(expr)),
+            compares => compared(compares),
         };
+        let Some(sides) = sides else { return Ok(Transformed::no(expr)) };
         // Each key of an order is by itself; what is compared with each other is of one type.
         let mut changed = false;
         for side in sides {
@@ -158,11 +149,6 @@ impl FunctionRewrite for Compared {
 
 fn is_span(expr: &Expr, schema: &DFSchema) -> bool {
     matches!(expr.get_type(schema), Ok(DataType::Interval(_)))
-}
-
-const fn is_comparison(operator: Operator) -> bool {
-    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
-    matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }
 
 fn length(of: Expr) -> Expr {

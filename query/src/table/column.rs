@@ -128,10 +128,7 @@ impl<'a> Value<'a> {
 /// Collects rows.
 #[derive(Debug)]
 pub struct Builder {
-    columns: Vec<&'static Column>,
-    /// One for each column, from the first row on: of most entries most tables have none.
-    cells: Vec<Cells>,
-    expected: usize,
+    columns: Vec<(&'static Column, Cells)>,
     rows: usize,
 }
 
@@ -147,19 +144,16 @@ enum Cells {
 }
 
 impl Cells {
-    /// Of so many cells, or somewhat more or less.
-    fn new(kind: Kind, cells: usize) -> Self {
+    fn new(kind: Kind) -> Self {
         match kind {
-            Kind::Text => Self::Text(StringBuilder::with_capacity(cells, 0)),
-            Kind::Int => Self::Int(Int32Builder::with_capacity(cells)),
-            Kind::Long => Self::Long(Int64Builder::with_capacity(cells)),
-            Kind::Flag => Self::Flag(BooleanBuilder::with_capacity(cells)),
-            Kind::Time => {
-                Self::Time(TimestampMicrosecondBuilder::with_capacity(cells).with_data_type(kind.data_type()))
-            }
-            Kind::Bytes => Self::Bytes(BinaryBuilder::with_capacity(cells, 0)),
+            Kind::Text => Self::Text(StringBuilder::with_capacity(0, 0)),
+            Kind::Int => Self::Int(Int32Builder::with_capacity(0)),
+            Kind::Long => Self::Long(Int64Builder::with_capacity(0)),
+            Kind::Flag => Self::Flag(BooleanBuilder::with_capacity(0)),
+            Kind::Time => Self::Time(TimestampMicrosecondBuilder::with_capacity(0).with_data_type(kind.data_type())),
+            Kind::Bytes => Self::Bytes(BinaryBuilder::with_capacity(0, 0)),
             Kind::Usd | Kind::Price | Kind::Amount => {
-                Self::Decimal(Decimal128Builder::with_capacity(cells).with_data_type(kind.data_type()))
+                Self::Decimal(Decimal128Builder::with_capacity(0).with_data_type(kind.data_type()))
             }
         }
     }
@@ -202,18 +196,15 @@ impl Cells {
 }
 
 impl Builder {
-    /// An empty builder of rows of these columns; it has room for so many, and grows where there are more.
-    pub(super) fn new(columns: impl Iterator<Item = &'static Column>, expected: usize) -> Self {
-        Self { columns: columns.collect(), cells: Vec::new(), expected, rows: 0 }
+    /// An empty builder of rows of these columns.
+    pub(super) fn new(columns: impl Iterator<Item = &'static Column>) -> Self {
+        Self { columns: columns.map(|column| (column, Cells::new(column.kind))).collect(), rows: 0 }
     }
 
     /// Adds a row, given as groups of values in the order of the columns.
     pub(super) fn row(&mut self, groups: &[&[Value<'_>]]) -> Result<(), PushError> {
-        if self.cells.is_empty() {
-            self.cells = self.columns.iter().map(|column| Cells::new(column.kind, self.expected)).collect();
-        }
         let mut values = groups.iter().flat_map(|group| group.iter());
-        for (column, cells) in self.columns.iter().zip(&mut self.cells) {
+        for (column, cells) in &mut self.columns {
             let fits = values.next().is_some_and(|value| cells.append(*value));
             if !fits {
                 return Err(PushError::Misfit(column.name));
@@ -234,12 +225,8 @@ impl Builder {
     /// The rows as a batch, and leaves it empty.
     pub fn finish(&mut self) -> Result<RecordBatch, Error> {
         self.rows = 0;
-        let schema = schema(self.columns.iter().copied());
-        if self.cells.is_empty() {
-            return Ok(RecordBatch::new_empty(schema));
-        }
-        let arrays = self.cells.iter_mut().map(Cells::finish).collect();
-        self.cells.clear();
+        let schema = schema(self.columns.iter().map(|(column, _)| *column));
+        let arrays = self.columns.iter_mut().map(|(_, cells)| cells.finish()).collect();
         Ok(RecordBatch::try_new(schema, arrays)?)
     }
 }

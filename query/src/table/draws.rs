@@ -153,7 +153,7 @@ pub(crate) fn draws(commitments: &[RecordBatch], used: &[RecordBatch]) -> Result
             }
         }
     }
-    let mut rows = Builder::new(TABLE.columns.iter(), 0);
+    let mut rows = Builder::new(TABLE.columns.iter());
     credits.iter().try_for_each(|credit| credit.row(&mut rows))?;
     rows.finish()
 }

@@ -139,7 +139,7 @@ impl Imported {
         }
         let places: Vec<_> =
             self.columns.iter().map(|column| head.iter().position(|name| name.trim() == column.name)).collect();
-        let (mut rows, mut seen) = (Builder::new(self.columns.iter(), 0), Seen::default());
+        let (mut rows, mut seen) = (Builder::new(self.columns.iter()), Seen::default());
         let lines_of = |record: &[String]| 1 + record.iter().map(|field| field.matches('\n').count()).sum::<usize>();
         let mut at = 1 + lines_of(head);
         for line in lines {

@@ -78,7 +78,7 @@ pub(crate) fn parts(
     most: usize,
 ) -> Result<Option<RecordBatch>, Error> {
     let used = by_month(used)?;
-    let mut rows = Builder::new(TABLE.columns.iter(), 0);
+    let mut rows = Builder::new(TABLE.columns.iter());
     let mut count = 0;
     let nobody = Use::new();
     for (name, cost) in whole(costs)? {

@@ -114,7 +114,7 @@ fn price(row: &Row) -> [Value<'_>; 11] {
 
 /// The stored rows of a book that may never have been in force.
 pub(crate) fn published(book: &Book) -> Result<RecordBatch, Error> {
-    let mut rows = TABLE.builder(0);
+    let mut rows = TABLE.builder();
     let hash = book.hash().to_string();
     // Of no lane, so that no cut through one leaves them out.
     let since = [Value::Text(&hash), Value::Null, Value::Null, Value::Int(-1), Value::Int(-1)];

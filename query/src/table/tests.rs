@@ -24,7 +24,7 @@ use crate::tail::Placed;
 /// The rows that queries see of a table, with the named columns as text, NULL as `-`.
 fn shown(table: &TableDef, entries: &[Placed], columns: &[&str]) -> Vec<String> {
     let known = Known::with(&fixture::limits());
-    let mut rows = table.builder(0);
+    let mut rows = table.builder();
     for placed in entries {
         (table.push)(&mut rows, placed, &known).expect("rows");
     }
@@ -170,7 +170,7 @@ fn the_list_price_is_what_a_price_file_stands_on() {
         (attempt.model, attempt.provider, attempt.book) = (model.into(), "openai".into(), book.hash());
         let key = Key { provider: "openai", vendor: attempt.api.vendor(), model, tier: "", at: attempt.admitted_at };
         charged.charges = price::rate(Some(&book), &key, "", &charged.settled.usage.parts);
-        let mut rows = table.builder(0);
+        let mut rows = table.builder();
         (table.push)(&mut rows, &fact(0, Fact::Charged(Box::new(charged))), known)?;
         Ok::<_, PushError>(texts(&rows.finish().unwrap(), &["cost_usd", "list_cost_usd"]).remove(0))
     };
@@ -470,7 +470,7 @@ fn an_entry_that_names_an_unknown_limit_waits() {
     let stranger = fixture::limit("other", Unit::Tokens, vec![(Dimension::Tenant, Match::Each)], Window::Day);
     let placed = fact(0, Fact::Balance(Box::new(fixture::balance(&stranger, &["acme"], &[(0, 1)]))));
     let table = by_name("balances").expect("balances");
-    let pushed = (table.push)(&mut table.builder(0), &placed, &Known::default());
+    let pushed = (table.push)(&mut table.builder(), &placed, &Known::default());
     assert_eq!(pushed, Err(super::PushError::PolicyBehind));
 }
 

@@ -21,7 +21,7 @@ fn usage() -> &'static TableDef {
 }
 
 fn rows(offsets: std::ops::Range<u64>) -> RecordBatch {
-    let mut rows = usage().builder(0);
+    let mut rows = usage().builder();
     for placed in fixture::calls(0, offsets) {
         (usage().push)(&mut rows, &placed, &Known::default()).expect("rows");
     }

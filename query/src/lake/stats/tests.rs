@@ -8,7 +8,7 @@ use crate::table::{
 
 fn stats(tenants: &[&str]) -> Value {
     let usage = by_name("usage").expect("usage");
-    let mut rows = usage.builder(0);
+    let mut rows = usage.builder();
     for (number, tenant) in (0..).zip(tenants) {
         let mut charged = fixture::charged(number, tenant);
         charged.settled.attempt.admitted_at = schemas::time::Time::from_micros(fixture::NOON.as_micros() + 1_501);
