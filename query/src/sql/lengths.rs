@@ -19,8 +19,7 @@ use datafusion::{
     functions::utils::make_scalar_function,
     logical_expr::{
         Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Distinct, Expr, ExprSchemable, LogicalPlan,
-        ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowFunctionDefinition,
-        cast as cast_to,
+        ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowFunctionDefinition, cast as cast_to,
         expr_rewriter::FunctionRewrite,
         function::AccumulatorArgs,
         lit,
