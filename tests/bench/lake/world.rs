@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use schemas::{
     event::{Api, Attempt, CallEnd, Outcome, Settled},
-    id::CallId,
+    id::CallIds,
     price::Book,
     subject::Subject,
     time::Time,
@@ -20,6 +20,8 @@ pub(crate) const TENANTS: u64 = 2_000;
 const MODELS: u64 = 60;
 const USERS: u64 = 600_000;
 const KEYS: u64 = 19_000;
+const GATEWAYS: u64 = 3;
+const THREADS: u64 = 2;
 const PROVIDERS: [&str; 8] = ["openai", "anthropic", "google", "mistral", "cohere", "deepseek", "xai", "bedrock"];
 const HOUR_MICROS: u64 = 3_600_000_000;
 
@@ -37,20 +39,24 @@ pub(crate) struct World {
     hours: Weighted,
     rows: u64,
     made: u64,
-    gateways: [Arc<str>; 3],
+    /// Of all gateways, each with its name.
+    threads: Vec<(Arc<str>, CallIds)>,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, rows: u64, days: u64) -> Self {
+        let mut lots = Lots::new(seed);
         Self {
-            lots: Lots::new(seed),
+            threads: (0..GATEWAYS * THREADS)
+                .map(|at| (format!("gateway-{}", at % GATEWAYS + 1).into(), CallIds::new(lots.next())))
+                .collect(),
+            lots,
             book: book(),
             tenants: Weighted::zipf(TENANTS),
             models: Weighted::zipf(MODELS),
             hours: Weighted::new((0..days).flat_map(|_| HOURS)),
             rows,
             made: 0,
-            gateways: ["gateway-1", "gateway-2", "gateway-3"].map(Into::into),
         }
     }
 
@@ -61,8 +67,11 @@ impl World {
         let model = self.models.draw(&mut self.lots) as u64;
         let provider = PROVIDERS[(model % 8) as usize];
         let name = model_name(model);
+        let at = self.lots.below(GATEWAYS * THREADS) as usize;
+        let (gateway, ids) = &mut self.threads[at];
+        let (gateway, call) = (Arc::clone(gateway), ids.next(admitted_at));
         let attempt = Attempt {
-            call: self.call(admitted_at),
+            call,
             attempt: 1,
             admitted_at,
             subject: Arc::new(self.subject()),
@@ -72,7 +81,7 @@ impl World {
             model: name,
             stream: self.lots.per_mille(700),
             book: self.book.hash(),
-            gateway: Arc::clone(&self.gateways[self.lots.below(3) as usize]),
+            gateway,
         };
         Some(self.settled(attempt))
     }
@@ -86,15 +95,6 @@ impl World {
         let (hour, behind) = self.hours.place(point / 1_000_000);
         let micros = (behind * 1_000_000 + point % 1_000_000) * (HOUR_MICROS / 1_000_000) / HOURS[hour % 24];
         Time::from_micros(BEGIN.as_micros() + (hour as u64 * HOUR_MICROS + micros) as i64)
-    }
-
-    /// An id as gateways make them: of version 7.
-    fn call(&mut self, at: Time) -> CallId {
-        let mut bytes = [0; 16];
-        bytes[..6].copy_from_slice(&((at.as_micros() / 1_000) as u64).to_be_bytes()[2..]);
-        bytes[6..8].copy_from_slice(&(0x7000 | self.lots.below(0x1000) as u16).to_be_bytes());
-        bytes[8..].copy_from_slice(&(self.lots.next() >> 2 | 1 << 63).to_be_bytes());
-        CallId::from_bytes(bytes)
     }
 
     fn subject(&mut self) -> Subject {
