@@ -23,7 +23,7 @@ mod tags;
 pub(crate) const MOST_PERCENT: usize = 15;
 
 /// What files say they have rollups by. Another number for other columns, and those that are there are read no more.
-pub(crate) const FORMAT: &str = "tollgate.rollups.4";
+pub(crate) const FORMAT: &str = "tollgate.rollups.5";
 
 /// How the name of every format begins.
 pub(crate) const FORMATS: &str = "tollgate.rollups.";
@@ -76,6 +76,8 @@ impl Grain {
 
 const TENANT: &[&str] = &["tenant"];
 const MODEL: &[&str] = &["tenant", "model", "provider"];
+/// Of all tenants together, for those who may see them all.
+const ANYONE: &[&str] = &["model", "provider"];
 const PLACE: &[&str] = &["tenant", "team", "project", "model", "provider"];
 
 /// What is nearly always the same beside the others.
@@ -109,13 +111,15 @@ const fn by_tag(rollup: Rollup) -> Rollup {
 
 /// All, by table; those of an hour before those of a day with the same columns, and those of many columns before those of few of them,
 /// which are made of them. Those of few columns are worth keeping of files whose rows differ too much for the others.
-pub(crate) static ALL: [Rollup; 28] = [
+pub(crate) static ALL: [Rollup; 34] = [
     of("charges", "hourly", Grain::Hour, &[PLACE, BESIDE, PRICE]),
     of("charges", "daily", Grain::Day, &[PLACE, BESIDE, PRICE]),
     of("charges", "hourly_model", Grain::Hour, &[MODEL, BESIDE, PRICE]),
     of("charges", "daily_model", Grain::Day, &[MODEL, BESIDE, PRICE]),
     of("charges", "hourly_tenant", Grain::Hour, &[TENANT, CLASS]),
     of("charges", "daily_tenant", Grain::Day, &[TENANT, CLASS]),
+    of("charges", "hourly_anyone", Grain::Hour, &[ANYONE, CLASS]),
+    of("charges", "daily_anyone", Grain::Day, &[ANYONE, CLASS]),
     of("charges", "daily_key", Grain::Day, &[PLACE, BESIDE, PRICE, KEY]),
     of("charges", "daily_user", Grain::Day, &[USER, BILLED]),
     of("charges", "daily_tags", Grain::Day, &[TAGS, &["model"], BILLED]),
@@ -127,6 +131,8 @@ pub(crate) static ALL: [Rollup; 28] = [
     with_sketches(of("usage", "daily_model", Grain::Day, &[MODEL, BESIDE, HOW])),
     with_sketches(of("usage", "hourly_tenant", Grain::Hour, &[TENANT, HOW])),
     with_sketches(of("usage", "daily_tenant", Grain::Day, &[TENANT, HOW])),
+    with_sketches(of("usage", "hourly_anyone", Grain::Hour, &[ANYONE, HOW])),
+    with_sketches(of("usage", "daily_anyone", Grain::Day, &[ANYONE, HOW])),
     of("usage", "daily_key", Grain::Day, &[PLACE, BESIDE, HOW, KEY]),
     of("usage", "daily_user", Grain::Day, &[USER]),
     of("usage", "daily_tags", Grain::Day, &[TAGS, &["model"]]),
@@ -138,6 +144,8 @@ pub(crate) static ALL: [Rollup; 28] = [
     with_sketches(of("calls", "daily_model", Grain::Day, &[MODEL, ENDED])),
     with_sketches(of("calls", "hourly_tenant", Grain::Hour, &[TENANT, ENDED])),
     with_sketches(of("calls", "daily_tenant", Grain::Day, &[TENANT, ENDED])),
+    with_sketches(of("calls", "hourly_anyone", Grain::Hour, &[ANYONE, ENDED])),
+    with_sketches(of("calls", "daily_anyone", Grain::Day, &[ANYONE, ENDED])),
 ];
 
 /// Those of a table.

@@ -196,7 +196,7 @@ impl Source {
             keys.push(Arc::clone(self.rows.column_by_name(column).ok_or(Error::Shape)?));
         }
         let Some(groups) = Groups::new(self.rows.num_rows(), &numbered, most) else { return Ok(None) };
-        // As the rows of the table are: by tenant and time.
+        // By tenant and time, as the rows of the table are, or by model and time.
         keys.insert(1, Arc::clone(&time));
         keys.push(Arc::clone(&self.unknown));
         let groups = groups.sorted(&keys)?;

@@ -43,7 +43,8 @@ use crate::{
 };
 
 /// The column that says whose a row is.
-const TENANT: &str = "tenant";
+/// The column that fences compare.
+pub(super) const TENANT: &str = "tenant";
 
 /// The columns of a table that a caller sees. Places in the log count the records of every tenant, so they are shown only
 /// to callers who may read every tenant.

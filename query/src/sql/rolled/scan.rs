@@ -23,7 +23,12 @@ use super::alike::{TAGS, Tags, Times};
 use crate::{
     lake::{DataFile, Stored},
     rollup::{self, RECORDED_AT, ROWS, Rollup, TIME},
-    sql::{fence::FenceExec, percentile, provider::Fenced, tag},
+    sql::{
+        fence::FenceExec,
+        percentile,
+        provider::{Fenced, TENANT},
+        tag,
+    },
     table::TableDef,
 };
 
@@ -54,8 +59,7 @@ impl Rolled {
         let schema = rollup::schema(fenced.table());
         let rolled = Self { rows: Arc::clone(rows), columns, times, tags, skip, schema };
         let mut rollups = rollup::of_table(fenced.table());
-        let some =
-            rollups.any(|rollup| rolled.times.may_be_known(rollup.grain) && rolled.knows(rollup, None, fenced.table()));
+        let some = rollups.any(|rollup| rolled.times.may_be_known(rollup.grain) && rolled.knows(rollup, None, fenced));
         (some && (fenced.is_fenced() || rolled.pays(fenced))).then_some(rolled)
     }
 
@@ -65,15 +69,17 @@ impl Rolled {
         fields.filter(|(_, field)| self.columns.contains(field.name())).map(|(number, _)| number).collect()
     }
 
-    /// Whether a rollup has all columns; and all that is asked of tags, if it is by one.
-    fn knows(&self, rollup: &Rollup, tag: Option<&str>, table: &TableDef) -> bool {
-        (!rollup.by_tag || self.tags.are_known(tag)) && self.columns.iter().all(|column| rollup.keeps(table, column))
+    /// Whether a rollup has all columns, and that of the fence; and all that is asked of tags, if it is by one.
+    fn knows(&self, rollup: &Rollup, tag: Option<&str>, fenced: &Fenced) -> bool {
+        (!rollup.by_tag || self.tags.are_known(tag))
+            && (!fenced.is_fenced() || rollup.has(TENANT))
+            && self.columns.iter().all(|column| rollup.keeps(fenced.table(), column))
     }
 
     /// The smallest rollup of a file that knows what is asked.
     fn of_file<'a>(&self, fenced: &Fenced, file: &'a DataFile) -> Option<&'a (Stored, Path)> {
         let known = |(Stored { rollup, tag, .. }, _): &&(Stored, _)| {
-            self.knows(rollup, tag.as_deref(), fenced.table()) && self.times.are_known(file, rollup.grain)
+            self.knows(rollup, tag.as_deref(), fenced) && self.times.are_known(file, rollup.grain)
         };
         let rollups = file.rollups.iter().flatten().filter(|_| fenced.has_all(file));
         rollups.filter(known).min_by_key(|(stored, _)| stored.rows)
