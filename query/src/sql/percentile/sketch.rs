@@ -1,5 +1,7 @@
 //! The values of one group: themselves as long as they are few, then how many fall into each bucket.
 
+use prost::encoding::{decode_varint, encode_varint};
+
 /// So many values are kept as they are: 1 KiB.
 const FEW: usize = 128;
 
@@ -8,6 +10,11 @@ const PAGE: usize = 256;
 
 /// The bits of a float that are below its bucket: 52 bits of fraction less the 8 of [`PAGE`].
 const BELOW: u32 = 44;
+
+/// The first byte of values that are no whole numbers, of those that are, and of buckets.
+const FLOATS: u8 = 0;
+const MANY: u8 = 1;
+const WHOLE: u8 = 2;
 
 /// The values of one group.
 #[derive(Clone, Debug)]
@@ -82,17 +89,32 @@ impl Sketch {
         }
     }
 
-    /// For [`Self::merge`]: a byte that says which, then values, or the ends and pairs of bucket and count.
+    /// For [`Self::merge`]: a byte that says which, then values, or the ends and how many are in each bucket. What is counted, as
+    /// milliseconds are, takes a byte or two: there is one of these in each row of a rollup. The same values have the same bytes.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         match self {
-            Self::Few(values) => [0].into_iter().chain(values.iter().flat_map(|value| value.to_le_bytes())).collect(),
+            Self::Few(values) => {
+                let mut values = values.clone();
+                values.sort_by(f64::total_cmp);
+                let Some(whole) = values.iter().map(|value| whole(*value)).collect::<Option<Vec<u64>>>() else {
+                    return [FLOATS].into_iter().chain(values.iter().flat_map(|value| value.to_le_bytes())).collect();
+                };
+                let mut out = vec![WHOLE];
+                encode_varint(whole.len() as u64, &mut out);
+                let before = [0].iter().chain(&whole);
+                whole.iter().zip(before).for_each(|(value, before)| encode_varint(value - before, &mut out));
+                out
+            }
             Self::Many(histogram) => {
-                let mut out = vec![1];
+                let mut out = vec![MANY];
                 out.extend(histogram.least.to_le_bytes());
                 out.extend(histogram.most.to_le_bytes());
+                encode_varint(histogram.buckets().count() as u64, &mut out);
+                let mut before = 0;
                 for (bucket, count) in histogram.buckets() {
-                    out.extend(bucket.to_le_bytes());
-                    out.extend(count.to_le_bytes());
+                    encode_varint(u64::from(bucket - before), &mut out);
+                    encode_varint(count, &mut out);
+                    before = bucket;
                 }
                 out
             }
@@ -102,36 +124,47 @@ impl Sketch {
     /// Takes in what [`Self::to_bytes`] made of another; gives by how much it has grown, and nothing if it was not made by that.
     pub(crate) fn merge(&mut self, other: &[u8]) -> Option<usize> {
         let before = self.bytes();
-        match other.split_first()? {
-            (0, values) => {
-                let (values, []) = values.as_chunks() else { return None };
-                for value in values {
-                    self.add(f64::from_le_bytes(*value));
+        let (kind, mut rest) = other.split_first()?;
+        match *kind {
+            FLOATS => {
+                let (values, []) = rest.as_chunks() else { return None };
+                values.iter().for_each(|value| _ = self.add(f64::from_le_bytes(*value)));
+                rest = &[];
+            }
+            WHOLE => {
+                let mut value = 0_u64;
+                for _ in 0..decode_varint(&mut rest).ok()? {
+                    value = value.checked_add(decode_varint(&mut rest).ok()?)?;
+                    self.add(value as f64);
                 }
             }
-            (1, histogram) => {
-                let (ends, pairs) = histogram.split_at_checked(16)?;
-                let ([least, most], (pairs, [])) = (ends.as_chunks().0, pairs.as_chunks()) else { return None };
-                self.count(f64::from_le_bytes(*least), f64::from_le_bytes(*most), pairs);
+            MANY => {
+                let (ends, mut pairs) = rest.split_at_checked(16)?;
+                let ([least, most], _) = ends.as_chunks() else { return None };
+                self.count(f64::from_le_bytes(*least), f64::from_le_bytes(*most), &mut pairs)?;
+                rest = pairs;
             }
             _ => return None,
         }
-        Some(self.bytes().saturating_sub(before))
+        rest.is_empty().then(|| self.bytes().saturating_sub(before))
     }
 
-    fn count(&mut self, least: f64, most: f64, pairs: &[[u8; 12]]) {
+    /// Takes in so many pairs of bucket and count.
+    fn count(&mut self, least: f64, most: f64, pairs: &mut &[u8]) -> Option<()> {
         if let Self::Few(values) = self {
             let mut histogram = Histogram::new(least);
             values.iter().for_each(|value| histogram.add(*value, 1));
             *self = Self::Many(Box::new(histogram));
         }
-        let Self::Many(histogram) = self else { return };
+        let Self::Many(histogram) = self else { return None };
         histogram.reach(least);
         histogram.reach(most);
-        for pair in pairs {
-            let [b0, b1, b2, b3, count @ ..] = *pair;
-            histogram.count(u32::from_le_bytes([b0, b1, b2, b3]), u64::from_le_bytes(count));
+        let mut bucket = 0_u32;
+        for _ in 0..decode_varint(pairs).ok()? {
+            bucket = bucket.checked_add(u32::try_from(decode_varint(pairs).ok()?).ok()?)?;
+            histogram.count(bucket, decode_varint(pairs).ok()?);
         }
+        Some(())
     }
 }
 
@@ -212,6 +245,12 @@ impl Histogram {
     }
 }
 
+/// The same as an integer, if there is one from zero that gives it back to the bit.
+fn whole(value: f64) -> Option<u64> {
+    let integer = value as u64;
+    ((integer as f64).to_bits() == value.to_bits()).then_some(integer)
+}
+
 /// The bits of a float in the order of the floats.
 const fn ordered(value: f64) -> u64 {
     let bits = value.to_bits();
@@ -285,16 +324,19 @@ mod tests {
                 let (before, grown) = (sketch.bytes(), sketch.merge(&of(second.to_vec()).to_bytes()));
                 assert_eq!(before + grown.unwrap(), sketch.bytes());
                 assert_eq!(sketch.to_bytes(), whole.to_bytes(), "{sizes:?}");
+                let mut again = Sketch::default();
+                again.merge(&whole.to_bytes()).unwrap();
+                assert_eq!(again.to_bytes(), whole.to_bytes());
             }
         }
     }
 
     #[test]
     fn what_is_no_sketch_is_not_taken_for_an_empty_one() {
-        for many in [3, 300] {
-            let made = of((0..many).map(f64::from)).to_bytes();
-            let damaged = [&made[..made.len() - 1], &[made.as_slice(), &[0]].concat(), &[&[2], &made[1..]].concat()];
-            for bytes in damaged.into_iter().chain([&[][..], &[1, 0]]) {
+        for (many, part) in [(3, 1.0), (3, 0.5), (300, 1.0)] {
+            let made = of((0..many).map(|value| f64::from(value) * part)).to_bytes();
+            let damaged = [&made[..made.len() - 1], &[made.as_slice(), &[0]].concat(), &[&[7], &made[1..]].concat()];
+            for bytes in damaged.into_iter().chain([&[][..], &[MANY, 0], &[WHOLE, 200]]) {
                 assert_eq!(Sketch::default().merge(bytes), None, "{bytes:?}");
             }
         }
