@@ -84,12 +84,18 @@ fn wrong([year, month, day, hour, minute]: [i64; 5], second: f64) -> String {
 
 /// The microseconds since 1970 at which clocks in UTC show this; nothing where they never do.
 fn shown([year, month, day, hour, minute]: [i64; 5], second: f64) -> Option<i64> {
+    // The year before the first is the first before Christ, and is written -1.
+    let year = match year {
+        0 => return None,
+        year if year < 0 => year + 1,
+        year => year,
+    };
     let date = Date::new(year.try_into().ok()?, month.try_into().ok()?, day.try_into().ok()?).ok()?;
-    let micros = second * 1e6;
-    let of_day = hour.checked_mul(60)?.checked_add(minute)?.checked_mul(MINUTE_MICROS)?;
-    let is_clock = (0..60).contains(&minute) && (0.0..=60.0).contains(&second) && hour >= 0;
-    let of_day = of_day.checked_add(micros.round_ties_even() as i64)?;
-    if !is_clock || of_day > 24 * 60 * MINUTE_MICROS {
+    if !(0..=24).contains(&hour) || !(0..60).contains(&minute) || !(0.0..=60.0).contains(&second) {
+        return None;
+    }
+    let of_day = (hour * 60 + minute) * MINUTE_MICROS + (second * 1e6).round_ties_even() as i64;
+    if of_day > 24 * 60 * MINUTE_MICROS {
         return None;
     }
     let midnight = date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_microsecond();
@@ -103,6 +109,7 @@ mod tests {
     #[test]
     fn a_time_has_parts_that_clocks_show() {
         const NOVEMBER: i64 = 1_793_491_200_000_000;
+        const FIRST: i64 = -62_135_596_800_000_000;
         for (parts, second, wanted) in [
             ([2026, 11, 1, 0, 0], 0.0, Some(NOVEMBER)),
             ([2026, 11, 1, 10, 20], 30.5, Some(NOVEMBER + 37_230_500_000)),
@@ -115,6 +122,10 @@ mod tests {
             ([2026, 11, 1, 0, 60], 0.0, None),
             ([2026, 11, 1, 0, 0], f64::NAN, None),
             ([99_999, 1, 1, 0, 0], 0.0, None),
+            ([i64::MIN, 1, 1, i64::MAX, i64::MAX], 0.0, None),
+            ([1, 1, 1, 0, 0], 0.0, Some(FIRST)),
+            ([0, 1, 1, 0, 0], 0.0, None),
+            ([-1, 12, 31, 24, 0], 0.0, Some(FIRST)),
         ] {
             assert_eq!(shown(parts, second), wanted, "{parts:?} {second}");
         }
