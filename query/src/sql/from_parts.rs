@@ -9,73 +9,55 @@ use arrow::{
 };
 use datafusion::{
     common::{Result, exec_datafusion_err, exec_err, plan_err},
-    functions::utils::make_scalar_function,
-    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
+    logical_expr::ScalarUDF,
 };
 use jiff::{civil::Date, tz::TimeZone};
+
+use super::shape::Plain;
 
 const MINUTE_MICROS: i64 = 60_000_000;
 const TAKES: &str = "make_timestamp() takes a year, a month, a day, an hour, a minute and seconds";
 
 /// The function.
 pub(super) fn make_timestamp() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::from(FromParts { signature: Signature::user_defined(Volatility::Immutable) }))
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct FromParts {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for FromParts {
-    fn name(&self) -> &'static str {
-        "make_timestamp"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let is_whole = |kind: &DataType| kind.is_integer() || kind.is_null();
-        match types {
-            [parts @ .., seconds]
-                if parts.len() == 5 && parts.iter().all(is_whole) && (seconds.is_numeric() || seconds.is_null()) =>
-            {
-                Ok(vec![DataType::Int64; 5].into_iter().chain([DataType::Float64]).collect())
-            }
-            _ => plan_err!("{TAKES}"),
-        }
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Timestamp(TimeUnit::Microsecond, None))
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        make_scalar_function(
-            |arrays| {
-                let [years, months, days, hours, minutes, seconds] = arrays else { return exec_err!("{TAKES}") };
-                let whole = |parts: &ArrayRef| parts.as_primitive::<Int64Type>().clone();
-                let parts = [years, months, days, hours, minutes].map(whole);
-                let seconds = seconds.as_primitive::<Float64Type>();
-                let mut times = TimestampMicrosecondArray::builder(seconds.len());
-                for (row, second) in seconds.iter().enumerate() {
-                    let known = second.filter(|_| parts.iter().all(|part| part.is_valid(row)));
-                    let Some(second) = known else {
-                        times.append_null();
-                        continue;
-                    };
-                    let parts = parts.each_ref().map(|part| part.value(row));
-                    let shown = shown(parts, second);
-                    times.append_value(shown.ok_or_else(|| exec_datafusion_err!("{}", wrong(parts, second)))?);
+    Plain {
+        name: "make_timestamp",
+        takes: |types| {
+            let is_whole = |kind: &DataType| kind.is_integer() || kind.is_null();
+            match types {
+                [parts @ .., seconds]
+                    if parts.len() == 5
+                        && parts.iter().all(is_whole)
+                        && (seconds.is_numeric() || seconds.is_null()) =>
+                {
+                    Ok(vec![DataType::Int64; 5].into_iter().chain([DataType::Float64]).collect())
                 }
-                let times = times.finish();
-                Ok(Arc::new(times))
-            },
-            Vec::new(),
-        )(&args.args)
+                _ => plan_err!("{TAKES}"),
+            }
+        },
+        gives: |_| Ok(DataType::Timestamp(TimeUnit::Microsecond, None)),
+        makes: times,
     }
+    .shared()
+}
+
+fn times(arrays: &[ArrayRef]) -> Result<ArrayRef> {
+    let [years, months, days, hours, minutes, seconds] = arrays else { return exec_err!("{TAKES}") };
+    let whole = |parts: &ArrayRef| parts.as_primitive::<Int64Type>().clone();
+    let parts = [years, months, days, hours, minutes].map(whole);
+    let seconds = seconds.as_primitive::<Float64Type>();
+    let mut times = TimestampMicrosecondArray::builder(seconds.len());
+    for (row, second) in seconds.iter().enumerate() {
+        let known = second.filter(|_| parts.iter().all(|part| part.is_valid(row)));
+        let Some(second) = known else {
+            times.append_null();
+            continue;
+        };
+        let parts = parts.each_ref().map(|part| part.value(row));
+        let shown = shown(parts, second);
+        times.append_value(shown.ok_or_else(|| exec_datafusion_err!("{}", wrong(parts, second)))?);
+    }
+    Ok(Arc::new(times.finish()))
 }
 
 fn wrong([year, month, day, hour, minute]: [i64; 5], second: f64) -> String {
