@@ -90,6 +90,7 @@ mod runs;
 mod scaled;
 mod series;
 mod session;
+mod shape;
 mod shared;
 mod sides;
 mod span;

@@ -43,8 +43,8 @@ impl<'a> Column<'a> {
     }
 }
 
-/// The chart that a report's head asks for, or why there is none.
-pub(super) fn chart(report: &Described, answer: &Value) -> String {
+/// The chart that a report's head asks for, or why there is none, of an answer to what was said.
+pub(super) fn chart(report: &Described, said: &[(String, String)], answer: &Value) -> String {
     let rows: Vec<&Value> = answer["rows"].as_array().into_iter().flatten().collect();
     if rows.is_empty() {
         return nothing("Nothing in this period.");
@@ -65,7 +65,8 @@ pub(super) fn chart(report: &Described, answer: &Value) -> String {
                 let number = number(&row[column.name])?;
                 Some((label(row, answer, report, &[*place]), label(row, answer, report, &names), number))
             };
-            lines::lines(&column, place, &rows.iter().filter_map(point).collect::<Vec<_>>())
+            let points: Vec<_> = rows.iter().filter_map(point).collect();
+            lines::lines(&column, place, grain(report, said).unwrap_or(place), &points)
         }
         ["days", time] => {
             let mut days: BTreeMap<&str, u32> = BTreeMap::new();
@@ -79,24 +80,30 @@ pub(super) fn chart(report: &Described, answer: &Value) -> String {
     }
 }
 
+/// How long the periods of a report are, where that can be said to it; else the column of them is named so.
+fn grain<'a>(report: &'a Described, said: &'a [(String, String)]) -> Option<&'a str> {
+    let parameter = report.parameters.iter().find(|parameter| parameter.kind == "grain")?;
+    let value = said.iter().rev().find(|(name, _)| name == parameter.name).map(|(_, value)| value.as_str());
+    Some(value.unwrap_or(parameter.default))
+}
+
 fn nothing(why: &str) -> String {
     format!("<p class=\"none\">{}</p>", escaped(why))
 }
 
-/// What a row is called by columns of it, of which `by` is all the dimensions of the report. What says the same twice says it once.
+/// What a row is called by columns of it, of which `by` is all the dimensions of the report. A column that says the same as the one before
+/// it is left out; a dimension is not, since rows that only it tells apart would be one.
 fn label(row: &Value, answer: &Value, report: &Described, names: &[&str]) -> String {
     let known = |name: &str| report.columns.iter().any(|column| column.name == name);
     let mut parts: Vec<String> = Vec::new();
     for name in names {
-        let of: Vec<&str> = if *name == "by" {
-            rows::names(answer).into_iter().filter(|name| !known(name)).collect()
-        } else {
-            vec![*name]
-        };
-        for part in of.into_iter().map(|name| text(&row[name])) {
-            if parts.last() != Some(&part) {
-                parts.push(part);
-            }
+        if *name == "by" {
+            parts.extend(rows::names(answer).into_iter().filter(|name| !known(name)).map(|name| text(&row[name])));
+            continue;
+        }
+        let part = text(&row[*name]);
+        if parts.last() != Some(&part) {
+            parts.push(part);
         }
     }
     parts.join(" / ")

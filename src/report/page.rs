@@ -28,7 +28,7 @@ pub(super) fn page(report: &Described, period: &Period, said: &[(String, String)
         name = escaped(report.name),
         about = escaped(&report.about),
         subtitle = escaped(&subtitle),
-        chart = chart::chart(report, answer),
+        chart = chart::chart(report, said, answer),
         table = table(report, answer),
         through = escaped(through),
     )

@@ -123,7 +123,7 @@ impl Page {
         Stated { usage, costs }
     }
 
-    /// When each bucket begins, and its lines in an order that does not depend on that of the file.
+    /// When each bucket begins, and its lines that nothing tells apart, in an order that does not depend on that of the file.
     fn parts(&self) -> Vec<(Time, Vec<&Line>)> {
         let mut rest = self.lines.iter();
         let own = |bucket: &Bucket| (bucket.starts, rest.by_ref().take(bucket.lines).collect::<Vec<_>>());
@@ -131,7 +131,10 @@ impl Page {
         let mut others: BTreeMap<Time, Vec<&Line>> = BTreeMap::new();
         rest.for_each(|line| others.entry(line.starts).or_default().push(line));
         parts.extend(others);
-        parts.iter_mut().for_each(|(_, lines)| lines.sort());
+        for (_, lines) in &mut parts {
+            lines.retain(|line| line.id.is_none());
+            lines.sort();
+        }
         parts
     }
 
@@ -144,14 +147,16 @@ impl Page {
     }
 }
 
-/// Takes each line once that its file tells apart from all others, and says how many stood there once more.
+/// Takes each line once that its file tells apart from all others, and says how many stood there once more. It takes them out of their page,
+/// whose buckets count them where they stand.
 fn once<L: Clone + PartialEq>(
-    lines: &mut Vec<L>,
+    lines: Vec<L>,
     named: fn(&L) -> Option<&str>,
     seen: &mut BTreeMap<String, L>,
+    taken: &mut Vec<L>,
 ) -> Result<u64, String> {
     let mut again = 0;
-    for line in std::mem::take(lines) {
+    for line in lines {
         if let Some(id) = named(&line) {
             match seen.get(id) {
                 Some(other) if *other == line => {
@@ -166,13 +171,13 @@ fn once<L: Clone + PartialEq>(
                 None => drop(seen.insert(id.to_owned(), line.clone())),
             }
         }
-        lines.push(line);
+        taken.push(line);
     }
     Ok(again)
 }
 
 /// When a bucket begins that stands twice, in one page or in two, in whichever order its lines are. Buckets of one time with other lines are
-/// of other accounts, of the other endpoint, or told apart by their file.
+/// of other accounts or of the other endpoint; lines that their file tells apart are taken once.
 fn twice(pages: &[Page]) -> Option<Time> {
     let mut seen = BTreeSet::new();
     let mut parts = pages.iter().flat_map(Page::parts).filter(|(_, lines)| !lines.is_empty());
@@ -192,12 +197,7 @@ impl Export {
     ///
     /// # Errors
     /// If a page is missing, or stands twice, or a bucket is of more days than one.
-    pub fn of(mut pages: Vec<Page>) -> Result<Self, String> {
-        let (mut again, mut seen, mut aside) = (0, BTreeMap::new(), BTreeMap::new());
-        for page in &mut pages {
-            again += once(&mut page.lines, |line| line.id.as_deref(), &mut seen)?;
-            again += once(&mut page.left_out, |line| line.id.as_deref(), &mut aside)?;
-        }
+    pub fn of(pages: Vec<Page>) -> Result<Self, String> {
         for (at, page) in pages.iter().enumerate().filter(|(_, page)| page.has_more) {
             let others = pages.iter().enumerate().filter(|(other, _)| *other != at);
             if !others.into_iter().any(|(_, other)| page.goes_on_in(other)) {
@@ -236,12 +236,15 @@ impl Export {
         for day in days.values_mut().filter(|day| **day == Stated::default()) {
             *day = unsaid;
         }
-        let (mut lines, mut left_out) = (Vec::new(), BTreeMap::<String, LeftOut>::new());
+        let (mut again, mut lines, mut asides) = (0, Vec::new(), Vec::new());
+        let (mut seen, mut aside) = (BTreeMap::new(), BTreeMap::new());
         for page in pages {
-            lines.extend(page.lines);
-            for Aside { what, cost, .. } in page.left_out {
-                left_out.entry(what).or_default().add(LeftOut { lines: 1, cost });
-            }
+            again += once(page.lines, |line| line.id.as_deref(), &mut seen, &mut lines)?;
+            again += once(page.left_out, |line| line.id.as_deref(), &mut aside, &mut asides)?;
+        }
+        let mut left_out = BTreeMap::<String, LeftOut>::new();
+        for Aside { what, cost, .. } in asides {
+            left_out.entry(what).or_default().add(LeftOut { lines: 1, cost });
         }
         Ok(Self { lines, days, left_out, again })
     }

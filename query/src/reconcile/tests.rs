@@ -864,3 +864,32 @@ fn a_bucket_that_is_given_twice_is_told() {
         assert!(of(&files).unwrap_err().contains("2026-11-02 is given twice"), "{files:?}");
     }
 }
+
+/// What is taken once is still in its bucket when buckets are held against each other.
+#[test]
+fn a_bucket_that_is_given_twice_is_told_beside_lines_that_are_taken_once() {
+    let line = |day: &str, id: Option<&str>| Line {
+        day: day.into(),
+        starts: Time::parse(day).unwrap(),
+        model: "m".into(),
+        class: Some(Output),
+        key: None,
+        quantity: Some(1),
+        cost: None,
+        id: id.map(str::to_owned),
+    };
+    let page = |days: &[(&str, &[Option<&str>])]| {
+        let bucket = |(day, ids): &(&str, &[Option<&str>])| export::Bucket {
+            starts: Time::parse(day).unwrap(),
+            ends: None,
+            lines: ids.len(),
+        };
+        let lines = days.iter().flat_map(|(day, ids)| ids.iter().map(move |id| line(day, *id)));
+        Page { buckets: days.iter().map(bucket).collect(), lines: lines.collect(), ..Page::default() }
+    };
+    let one = page(&[(MONDAY, &[Some("a"), Some("a")]), (TUESDAY, &[None])]);
+    let export = Export::of(vec![one.clone(), page(&[(MONDAY, &[Some("a")])])]).unwrap();
+    assert_eq!((export.lines.len(), export.again), (2, 2));
+    let why = Export::of(vec![one, page(&[(TUESDAY, &[Some("b"), None])])]).unwrap_err();
+    assert!(why.contains("2026-11-03 is given twice"), "{why}");
+}

@@ -10,62 +10,39 @@ use arrow::{
 };
 use datafusion::{
     common::{Result, exec_datafusion_err, exec_err, plan_err},
-    functions::utils::make_scalar_function,
-    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
+    logical_expr::ScalarUDF,
 };
 use jiff::{civil::DateTime, tz::TimeZone};
 
-use super::trunc::seconds_ahead;
+use super::{shape::Plain, trunc::seconds_ahead};
 
 const SECOND: i64 = 1_000_000;
 const DAY_NANOS: i64 = 86_400_000_000_000;
 
 /// The function.
 pub(super) fn age() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::from(Age { signature: Signature::user_defined(Volatility::Immutable) }))
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Age {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for Age {
-    fn name(&self) -> &'static str {
-        "age"
+    Plain {
+        name: "age",
+        takes: |types| {
+            let [end, start] = types else { return plan_err!("age() takes two times: write age(now(), time)") };
+            let time = |kind: &DataType| match kind {
+                DataType::Timestamp(_, zone) => Ok(DataType::Timestamp(TimeUnit::Microsecond, zone.clone())),
+                DataType::Date32 | DataType::Date64 => Ok(DataType::Timestamp(TimeUnit::Microsecond, None)),
+                kind if kind.is_string() || kind.is_null() => Ok(DataType::Timestamp(TimeUnit::Microsecond, None)),
+                other => plan_err!("age() takes times, not {other}"),
+            };
+            Ok(vec![time(end)?, time(start)?])
+        },
+        gives: |_| Ok(DataType::Interval(IntervalUnit::MonthDayNano)),
+        makes: |arrays| {
+            let clocks = arrays.iter().map(shown).collect::<Result<Vec<_>>>()?;
+            let [ends, starts] = clocks.as_slice() else { return exec_err!("age() takes two times") };
+            let between = |(end, start): (&Option<DateTime>, &Option<DateTime>)| Some(between((*end)?, (*start)?));
+            let ages: IntervalMonthDayNanoArray = ends.iter().zip(starts).map(between).collect();
+            Ok(Arc::new(ages))
+        },
     }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let [end, start] = types else { return plan_err!("age() takes two times: write age(now(), time)") };
-        let time = |kind: &DataType| match kind {
-            DataType::Timestamp(_, zone) => Ok(DataType::Timestamp(TimeUnit::Microsecond, zone.clone())),
-            DataType::Date32 | DataType::Date64 => Ok(DataType::Timestamp(TimeUnit::Microsecond, None)),
-            kind if kind.is_string() || kind.is_null() => Ok(DataType::Timestamp(TimeUnit::Microsecond, None)),
-            other => plan_err!("age() takes times, not {other}"),
-        };
-        Ok(vec![time(end)?, time(start)?])
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Interval(IntervalUnit::MonthDayNano))
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        make_scalar_function(
-            |arrays| {
-                let clocks = arrays.iter().map(shown).collect::<Result<Vec<_>>>()?;
-                let [ends, starts] = clocks.as_slice() else { return exec_err!("age() takes two times") };
-                let between = |(end, start): (&Option<DateTime>, &Option<DateTime>)| Some(between((*end)?, (*start)?));
-                let ages: IntervalMonthDayNanoArray = ends.iter().zip(starts).map(between).collect();
-                Ok(Arc::new(ages))
-            },
-            Vec::new(),
-        )(&args.args)
-    }
+    .shared()
 }
 
 /// What clocks show at times.

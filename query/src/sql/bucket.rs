@@ -10,68 +10,47 @@ use arrow::{
 };
 use datafusion::{
     common::{Result, exec_err, plan_err},
-    functions::utils::make_scalar_function,
-    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
+    logical_expr::ScalarUDF,
 };
+
+use super::shape::Plain;
 
 /// What decimals are told apart as: the digits of money.
 const EXACT: DataType = DataType::Decimal128(38, 12);
 
 /// The function.
 pub(super) fn width_bucket() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::from(WidthBucket { signature: Signature::user_defined(Volatility::Immutable) }))
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct WidthBucket {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for WidthBucket {
-    fn name(&self) -> &'static str {
-        "width_bucket"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let [range @ .., count] = types else { return plan_err!("{TAKES}") };
-        let is_number = |kind: &DataType| kind.is_numeric() || kind.is_null();
-        if range.len() != 3 || !types.iter().all(is_number) || count.is_floating() {
-            return plan_err!("{TAKES}");
-        }
-        let is_exact = |kind: &DataType| match kind {
-            DataType::Decimal128(precision, scale) => {
-                (0..=12).contains(scale) && i16::from(*precision) - i16::from(*scale) <= 26
+    Plain {
+        name: "width_bucket",
+        takes: |types| {
+            let [range @ .., count] = types else { return plan_err!("{TAKES}") };
+            let is_number = |kind: &DataType| kind.is_numeric() || kind.is_null();
+            if range.len() != 3 || !types.iter().all(is_number) || count.is_floating() {
+                return plan_err!("{TAKES}");
             }
-            kind => kind.is_integer() || kind.is_null(),
-        };
-        let of = if range.iter().all(is_exact) { EXACT } else { DataType::Float64 };
-        Ok(vec![of.clone(), of.clone(), of, DataType::Int32])
+            let is_exact = |kind: &DataType| match kind {
+                DataType::Decimal128(precision, scale) => {
+                    (0..=12).contains(scale) && i16::from(*precision) - i16::from(*scale) <= 26
+                }
+                kind => kind.is_integer() || kind.is_null(),
+            };
+            let of = if range.iter().all(is_exact) { EXACT } else { DataType::Float64 };
+            Ok(vec![of.clone(), of.clone(), of, DataType::Int32])
+        },
+        gives: |_| Ok(DataType::Int32),
+        makes: |arrays| {
+            let [value, low, high, count] = arrays else { return exec_err!("{TAKES}") };
+            let buckets: Int32Array = if *value.data_type() == EXACT {
+                let [value, low, high] = [value, low, high].map(decimals);
+                each(value.zip(low).zip(high), count, exact)?
+            } else {
+                let [value, low, high] = [value, low, high].map(floats);
+                each(value.zip(low).zip(high), count, float)?
+            };
+            Ok(Arc::new(buckets))
+        },
     }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Int32)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        make_scalar_function(
-            |arrays| {
-                let [value, low, high, count] = arrays else { return exec_err!("{TAKES}") };
-                let buckets: Int32Array = if *value.data_type() == EXACT {
-                    let [value, low, high] = [value, low, high].map(decimals);
-                    each(value.zip(low).zip(high), count, exact)?
-                } else {
-                    let [value, low, high] = [value, low, high].map(floats);
-                    each(value.zip(low).zip(high), count, float)?
-                };
-                Ok(Arc::new(buckets))
-            },
-            Vec::new(),
-        )(&args.args)
-    }
+    .shared()
 }
 
 const TAKES: &str = "width_bucket() takes a number, the ends of a range and a whole number of parts";

@@ -9,8 +9,10 @@ use arrow::{
 };
 use datafusion::{
     common::{Result, exec_err},
-    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature},
+    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl},
 };
+
+use super::shape::as_inner;
 
 /// What it is called.
 pub(super) const NAME: &str = "chr";
@@ -26,17 +28,7 @@ struct Chr {
 }
 
 impl ScalarUDFImpl for Chr {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
-    }
+    as_inner!(name, signature, return_type);
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         for of in &args.args {

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::DataType;
 use datafusion::{
     common::Result,
     logical_expr::{
-        ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+        ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
         simplify::{ExprSimplifyResult, SimplifyContext},
     },
 };
+
+use super::shape::as_inner;
 
 /// The engine's own, of these too.
 pub(super) fn coalesce(inner: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
@@ -22,27 +24,13 @@ struct Coalesce {
 }
 
 impl ScalarUDFImpl for Coalesce {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
+    as_inner!(name, signature, return_type, return_field_from_args);
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         let Some(time) = types.iter().find(|kind| kind.is_temporal()) else { return self.inner.coerce_types(types) };
         let read: Vec<DataType> =
             types.iter().map(|kind| if kind.is_string() { time } else { kind }).cloned().collect();
         self.inner.coerce_types(&read)
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        self.inner.return_field_from_args(args)
     }
 
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {

@@ -31,7 +31,7 @@ use datafusion::{
     physical_expr_common::datum::apply,
 };
 
-use super::{functions::chain_name, lengths, quotient, sums::Sums, whole};
+use super::{functions::chain_name, lengths, quotient, shape::as_inner, sums::Sums, whole};
 
 /// What makes operators exact, once the types of what they are over are settled: until then a `CASE` is of the type of its first branch,
 /// and money beside a `0` would be taken for an integer. The types of what is put in are settled after it.
@@ -289,17 +289,7 @@ fn exact(
 }
 
 impl AggregateUDFImpl for ExactSum {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
-    }
+    as_inner!(name, signature, return_type);
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         exact(args, |args| self.inner.accumulator(args))

@@ -9,15 +9,12 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray},
-    datatypes::{DataType, FieldRef},
+    datatypes::DataType,
 };
 use datafusion::{
     common::{Result, ScalarValue},
     functions, functions_aggregate, functions_window,
-    logical_expr::{
-        AggregateUDF, ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-        WindowUDF,
-    },
+    logical_expr::{AggregateUDF, ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, WindowUDF},
 };
 
 use super::{
@@ -26,7 +23,9 @@ use super::{
     exact, format, from_parts, interpolated, joined, json, logarithm, md5, modulo, numeric, ordered, parts, percentile,
     quotient,
     reading::catalog::{regclass, typename, viewdef},
-    replacement, rounded, tag, trunc,
+    replacement, rounded,
+    shape::as_inner,
+    tag, trunc,
 };
 
 /// The most that one function may make of one batch.
@@ -228,29 +227,7 @@ impl Bounded {
 }
 
 impl ScalarUDFImpl for Bounded {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        self.inner.return_field_from_args(args)
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(types)
-    }
+    as_inner!(name, aliases, signature, coerce_types, return_type, return_field_from_args);
 
     fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         self.check(&args)?;
@@ -278,17 +255,7 @@ impl ScalarUDFImpl for StrictConcat {
         Ok(chain_name(self.name(), args))
     }
 
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(types)
-    }
+    as_inner!(signature, coerce_types, return_type);
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));

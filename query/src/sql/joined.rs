@@ -16,13 +16,13 @@ use datafusion::{
     common::{Result, ScalarValue, plan_err},
     functions_aggregate::string_agg::string_agg_udaf,
     logical_expr::{
-        Accumulator, AggregateUDF, AggregateUDFImpl, Signature,
+        Accumulator, AggregateUDF, AggregateUDFImpl,
         function::{AccumulatorArgs, StateFieldsArgs},
     },
     physical_expr::expressions::Literal,
 };
 
-use super::error::refused;
+use super::{error::refused, shape::as_inner};
 
 /// What it is called.
 pub(super) const NAME: &str = "string_agg";
@@ -47,17 +47,7 @@ struct Joined {
 }
 
 impl AggregateUDFImpl for Joined {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
-    }
+    as_inner!(name, signature, return_type);
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         if args.is_distinct {

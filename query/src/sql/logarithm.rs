@@ -7,12 +7,14 @@ use std::sync::Arc;
 use arrow::{
     array::{Array, ArrayRef, AsArray, Float64Array},
     compute::cast,
-    datatypes::{DataType, FieldRef, Float64Type},
+    datatypes::{DataType, Float64Type},
 };
 use datafusion::{
     common::{DataFusionError, Result, ScalarValue, exec_err},
-    logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature},
+    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl},
 };
+
+use super::shape::as_inner;
 
 /// Those that there are.
 pub(super) const NAMES: &[&str] = &["exp", "ln", LOG, "log10", "log2", POWER];
@@ -31,25 +33,7 @@ struct Checked {
 }
 
 impl ScalarUDFImpl for Checked {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        self.inner.return_field_from_args(args)
-    }
+    as_inner!(name, aliases, signature, return_type, return_field_from_args);
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));

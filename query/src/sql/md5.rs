@@ -9,52 +9,29 @@ use arrow::{
     datatypes::DataType,
 };
 use datafusion::{
-    common::{Result, exec_err, plan_err},
-    functions::utils::make_scalar_function,
-    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
+    common::{exec_err, plan_err},
+    logical_expr::ScalarUDF,
 };
 use md5::Digest as _;
 
+use super::shape::Plain;
+
 /// The function.
 pub(super) fn md5() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::from(Md5 { signature: Signature::user_defined(Volatility::Immutable) }))
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Md5 {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for Md5 {
-    fn name(&self) -> &'static str {
-        "md5"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        match types {
+    Plain {
+        name: "md5",
+        takes: |types| match types {
             [kind] if kind.is_string() || kind.is_null() => Ok(vec![DataType::Utf8]),
             _ => plan_err!("md5() takes a text"),
-        }
+        },
+        gives: |_| Ok(DataType::Utf8),
+        makes: |arrays| {
+            let [texts] = arrays else { return exec_err!("md5() takes a text") };
+            let digests: StringArray = texts.as_string::<i32>().iter().map(|text| text.map(digest)).collect();
+            Ok(Arc::new(digests))
+        },
     }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Utf8)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        make_scalar_function(
-            |arrays| {
-                let [texts] = arrays else { return exec_err!("md5() takes a text") };
-                let digests: StringArray = texts.as_string::<i32>().iter().map(|text| text.map(digest)).collect();
-                Ok(Arc::new(digests))
-            },
-            Vec::new(),
-        )(&args.args)
-    }
+    .shared()
 }
 
 /// The digest of a text, in hexadecimal.

@@ -15,12 +15,12 @@ use datafusion::{
     common::{Result, ScalarValue, internal_err, plan_err},
     functions_aggregate::approx_percentile_cont::approx_percentile_cont_udaf,
     logical_expr::{
-        Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator, Signature,
+        Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator,
         function::{AccumulatorArgs, StateFieldsArgs},
     },
 };
 
-use super::sums::is_met;
+use super::{shape::as_inner, sums::is_met};
 
 mod merged;
 mod sketch;
@@ -39,13 +39,7 @@ struct Percentile {
 }
 
 impl AggregateUDFImpl for Percentile {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
+    as_inner!(name, signature);
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         self.inner.return_type(types).map(|_| DataType::Float64)

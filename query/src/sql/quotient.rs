@@ -26,7 +26,7 @@ use datafusion::{
     sql::sqlparser::ast::BinaryOperator,
 };
 
-use super::{functions::chain_name, summed::Over};
+use super::{functions::chain_name, shape::as_inner, summed::Over};
 
 /// The decimals of a result, where there is room for them.
 const MOST: i16 = 20;
@@ -260,13 +260,7 @@ struct Mean {
 }
 
 impl AggregateUDFImpl for Mean {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
+    as_inner!(name, aliases, return_type);
 
     fn signature(&self) -> &Signature {
         &self.signature
@@ -289,10 +283,6 @@ impl AggregateUDFImpl for Mean {
             [kind] => Ok(vec![of(kind)?]),
             _ => plan_err!("avg() takes one argument"),
         }
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {

@@ -10,15 +10,17 @@ use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, AsArray, Int64Array, make_array, temporal_conversions::as_datetime_with_timezone, timezone::Tz},
-    datatypes::{DataType, FieldRef, Int64Type, TimeUnit, TimestampSecondType},
+    datatypes::{DataType, Int64Type, TimeUnit, TimestampSecondType},
 };
 use datafusion::{
     common::{Result, ScalarValue, plan_err},
     logical_expr::{
-        ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+        ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
         sort_properties::{ExprProperties, SortProperties},
     },
 };
+
+use super::shape::as_inner;
 
 pub(super) const HOUR_SECONDS: i64 = 3_600;
 
@@ -41,24 +43,10 @@ struct DateTrunc {
 }
 
 impl ScalarUDFImpl for DateTrunc {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
+    as_inner!(name, aliases, signature, return_field_from_args);
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         plan_err!("the type of {} depends on its arguments", self.name())
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        self.inner.return_field_from_args(args)
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -14,7 +14,7 @@
 -- column used_share [a statistic]: What is used, as a share of the amount; NULL if the amount is none.
 -- column elapsed_share [a statistic]: The share of the window that is over; NULL if it never ends.
 -- column projected [the unit, a statistic]: What will be used at its end, at the pace since the limit counts; use of before then that was told afterwards makes it too high. NULL if it never ends.
--- column exhausted_at: When nothing is left at the pace since the limit counts in the window, which without `backfill` is not before it came into force; NULL if that is not within the window. Where nothing is left already, when an alert first said so; NULL if none did.
+-- column exhausted_at: When nothing is left at the pace since the limit counts in the window, which without `backfill` is not before it came into force; NULL if that is not within the window, or of one that never ends not within a hundred years. Where nothing is left already, when an alert first said so; NULL if none did.
 WITH live AS (
     SELECT b.*, r.reached, CASE WHEN b.window_end IS NULL OR s.since > b.window_start AND s.filled = 0 THEN s.since ELSE b.window_start END AS begun
     FROM balances b
@@ -37,7 +37,7 @@ SELECT tenant, limit_name, instance, unit, mode, amount, settled, held, amount -
     CAST(settled AS DOUBLE) / nullif(CAST(amount AS DOUBLE), 0) AS used_share, elapsed_share,
     CAST(settled AS DOUBLE) * whole / nullif(elapsed, 0) AS projected,
     CASE WHEN settled >= amount THEN reached
-        WHEN settled > 0 AND (whole IS NULL OR elapsed * CAST(amount AS DOUBLE) < whole * CAST(settled AS DOUBLE))
+        WHEN settled > 0 AND elapsed * CAST(amount AS DOUBLE) < coalesce(whole, CAST(3155760000 AS DOUBLE)) * CAST(settled AS DOUBLE)
         THEN to_timestamp_seconds(to_unixtime(begun) + CAST(floor(elapsed * CAST(amount AS DOUBLE) / CAST(settled AS DOUBLE)) AS BIGINT))
     END AS exhausted_at
 FROM paced

@@ -1,6 +1,6 @@
 //! A line for each name over time: the greatest where there are many, and one for all the others where they add up.
 //!
-//! A place without a value is a gap: nothing joins what is on its two sides.
+//! A place without a value is a gap, and so is a period in which there was nothing: nothing joins what is on its two sides.
 
 use std::collections::BTreeMap;
 
@@ -21,8 +21,17 @@ const LETTERS: usize = 26;
 /// What a line goes through, by place.
 type Points = BTreeMap<usize, f64>;
 
-/// Lines through points: a place, the name of a line, and a value.
-pub(super) fn lines(column: &Column<'_>, place: &str, points: &[(String, String, f64)]) -> String {
+/// Where something is drawn.
+struct Place {
+    name: String,
+    /// When it is, or its number where places are no times.
+    minute: i32,
+    x: f64,
+}
+
+/// Lines through points: a place, the name of a line, and a value. Those of periods that follow on each other are joined, of what is by the
+/// hour, day, week or month.
+pub(super) fn lines(column: &Column<'_>, place: &str, grain: &str, points: &[(String, String, f64)]) -> String {
     if points.is_empty() {
         return nothing(&format!("Nothing that is known of {}.", column.name));
     }
@@ -43,7 +52,7 @@ pub(super) fn lines(column: &Column<'_>, place: &str, points: &[(String, String,
         ));
     }
     let mut free = f64::MIN;
-    for (name, x) in &places {
+    for Place { name, x, .. } in &places {
         if *x >= free {
             let (name, below) = (escaped(name), BOTTOM + 18.0);
             svg.push_str(&format!(
@@ -60,7 +69,7 @@ pub(super) fn lines(column: &Column<'_>, place: &str, points: &[(String, String,
     ));
     let mut top = TOP + 4.0;
     for ((name, points), colour) in series.iter().zip(COLOURS.into_iter().chain([OTHERS])) {
-        svg.push_str(&format!("<g fill=\"{colour}\">{}", path(points, &places, colour, y)));
+        svg.push_str(&format!("<g fill=\"{colour}\">{}", path(points, &places, step(grain), colour, y)));
         svg.push_str(&format!(
             "<text x=\"{:.0}\" y=\"{top:.0}\">{}</text></g>",
             WIDTH - RIGHT + 14.0,
@@ -78,35 +87,39 @@ pub(super) fn lines(column: &Column<'_>, place: &str, points: &[(String, String,
     svg
 }
 
+/// The most minutes from the beginning of a period to that of the next: half a period more than it mostly is.
+fn step(grain: &str) -> i32 {
+    match grain {
+        "hour" => 90,
+        "day" => 36 * 60,
+        "week" => 252 * 60,
+        "month" => 45 * 24 * 60,
+        _ => i32::MAX,
+    }
+}
+
 /// Dots, and what joins those that are next to each other.
-fn path(points: &Points, places: &[(String, f64)], colour: &str, y: impl Fn(f64) -> f64) -> String {
-    let gaps =
-        places.windows(2).filter_map(|pair| if let [(_, one), (_, other)] = pair { Some(other - one) } else { None });
-    let wide = gaps.fold(f64::MAX, f64::min) * 1.5;
+fn path(points: &Points, places: &[Place], step: i32, colour: &str, y: impl Fn(f64) -> f64) -> String {
     let (mut svg, mut line) = (String::new(), String::new());
-    let mut before: Option<(usize, f64)> = None;
+    let mut before: Option<(usize, i32)> = None;
     for (at, value) in points {
-        let Some((_, x)) = places.get(*at) else { continue };
+        let Some(Place { x, minute, .. }) = places.get(*at) else { continue };
         let y = y(*value);
         svg.push_str(&format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.5\"/>"));
-        let is_next = before.is_some_and(|(last, from)| last + 1 == *at && x - from <= wide);
+        let is_next = before.is_some_and(|(last, from)| last + 1 == *at && minute - from <= step);
         line.push_str(&format!("{}{x:.1} {y:.1}", if is_next { "L" } else { "M" }));
-        before = Some((*at, *x));
+        before = Some((*at, *minute));
     }
     svg.push_str(&format!("<path d=\"{line}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>"));
     svg
 }
 
 /// Lines, the greatest first, and how many are not drawn.
-fn sorted(
-    column: &Column<'_>,
-    places: &[(String, f64)],
-    points: &[(String, String, f64)],
-) -> (Vec<(String, Points)>, usize) {
+fn sorted(column: &Column<'_>, places: &[Place], points: &[(String, String, f64)]) -> (Vec<(String, Points)>, usize) {
     let mut found: BTreeMap<&str, Points> = BTreeMap::new();
     {
         let index: BTreeMap<&str, usize> =
-            places.iter().enumerate().map(|(at, (name, _))| (name.as_str(), at)).collect();
+            places.iter().enumerate().map(|(at, place)| (place.name.as_str(), at)).collect();
         for (place, name, value) in points {
             let Some(at) = index.get(place.as_str()) else { continue };
             let sum = found.entry(name).or_default().entry(*at).or_default();
@@ -133,7 +146,7 @@ fn sorted(
 }
 
 /// Places in the order of time, as far from each other as they are in it; one after the other where they are no times.
-fn placed(points: &[(String, String, f64)]) -> Vec<(String, f64)> {
+fn placed(points: &[(String, String, f64)]) -> Vec<Place> {
     let mut names: Vec<&String> = points.iter().map(|(place, _, _)| place).collect();
     names.sort_unstable();
     names.dedup();
@@ -151,7 +164,7 @@ fn placed(points: &[(String, String, f64)]) -> Vec<(String, f64)> {
         };
         LEFT + 30.0 + part * width
     };
-    places.into_iter().map(|(minute, name)| (name.clone(), x(minute))).collect()
+    places.into_iter().map(|(minute, name)| Place { name: name.clone(), minute, x: x(minute) }).collect()
 }
 
 /// The minute since 1970 that an hour, a day or a month, as reports write them, begins in.

@@ -1,6 +1,7 @@
 //! Limits that were passed, by the amounts that were in force then, and when they were.
 
 use schemas::{
+    decision::WindowState,
     id::{InstanceId, Offset},
     ledger::{Entry, Fact, LimitsInForce, Overrun},
     limit::Limit,
@@ -152,6 +153,28 @@ async fn a_budget_is_exhausted_when_its_pace_says() {
             Some(wanted) => near("days", wanted),
             None => assert!(row["days"].is_null(), "{row}"),
         }
+    }
+}
+
+/// So little of it is used that no calendar has a time at which nothing would be left. Whether it ends is said by its window.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_that_never_ends_may_outlast_the_calendar() {
+    let ago = time::now().earlier(std::time::Duration::from_secs(10 * 86_400));
+    let limit = limit("acme", 100);
+    for (picos, exhausted) in [(50 * PICO_PER_USD, Some(10.0)), (1, None)] {
+        let Fact::Balance(mut instance) = world::counter(&limit, ago, time::now(), [picos; 3]).fact else {
+            panic!("a balance")
+        };
+        instance.windows = vec![WindowState::new(Time::ZERO, Time::MAX)];
+        for holder in &mut instance.holders {
+            holder.used = vec![(Time::ZERO, picos)];
+        }
+        let balance = Entry { recorded_at: time::now(), fact: Fact::Balance(instance) };
+        let world = World::new(&[in_force(1, ago, std::slice::from_ref(&limit)), balance], 1).await;
+        let sql = "SELECT projected, CAST(to_unixtime(exhausted_at) - to_unixtime(now()) AS DOUBLE) / 86400 AS days FROM budgets";
+        let row = world.ask(&everyone(), sql).await.unwrap()[0].clone();
+        let is_near = row["days"].as_f64().zip(exhausted).is_some_and(|(days, wanted)| (days - wanted).abs() < 0.01);
+        assert!(row["projected"].is_null() && (is_near || row["days"].is_null() && exhausted.is_none()), "{row}");
     }
 }
 

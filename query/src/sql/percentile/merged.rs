@@ -10,13 +10,13 @@ use arrow::{
 use datafusion::{
     common::{Result, ScalarValue, internal_err, plan_err},
     logical_expr::{
-        Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator, ScalarFunctionArgs,
-        ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+        Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, ScalarUDF, Signature, Volatility,
         function::{AccumulatorArgs, StateFieldsArgs},
     },
 };
 
 use super::{Groups, Of, Sketch, is_met, part, state_field};
+use crate::sql::shape::Plain;
 
 /// The percentile of the values of sketches.
 pub(crate) fn percentile_of_sketches() -> Arc<AggregateUDF> {
@@ -136,36 +136,21 @@ impl Accumulator for MergingAll {
 
 /// The sketch of each number by itself, as a rollup has it of many.
 pub(crate) fn sketch_of_one() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::from(OfOne { signature: Signature::any(1, Volatility::Immutable) }))
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct OfOne {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for OfOne {
-    fn name(&self) -> &'static str {
-        "sketch_of_one"
+    Plain {
+        name: "sketch_of_one",
+        takes: |types| Ok(types.to_vec()),
+        gives: |_| Ok(DataType::Binary),
+        makes: |arrays| {
+            let [numbers] = arrays else { return plan_err!("a sketch is of one number") };
+            let numbers = cast(numbers, &DataType::Float64)?;
+            let of_one = |number: f64| {
+                let mut one = Sketch::default();
+                one.add(number);
+                one.to_bytes()
+            };
+            let all: BinaryArray = numbers.as_primitive::<Float64Type>().iter().map(|one| one.map(of_one)).collect();
+            Ok(Arc::new(all))
+        },
     }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Binary)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [numbers] = args.args.as_slice() else { return plan_err!("a sketch is of one number") };
-        let numbers = cast(&numbers.to_array(args.number_rows)?, &DataType::Float64)?;
-        let of_one = |number: f64| {
-            let mut one = Sketch::default();
-            one.add(number);
-            one.to_bytes()
-        };
-        let all: BinaryArray = numbers.as_primitive::<Float64Type>().iter().map(|one| one.map(of_one)).collect();
-        Ok(ColumnarValue::Array(Arc::new(all)))
-    }
+    .shared()
 }

@@ -9,9 +9,10 @@ use arrow::{
 };
 use datafusion::{
     common::{Result, exec_datafusion_err, exec_err},
-    functions::utils::make_scalar_function,
-    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
+    logical_expr::ScalarUDF,
 };
+
+use crate::sql::shape::Plain;
 
 /// Bytes as two digits each, behind what says so.
 pub(crate) fn written(bytes: &[u8]) -> String {
@@ -71,44 +72,23 @@ fn in_letters(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The function that stands for a cast of text.
-pub(super) fn of_text() -> ScalarUDF {
-    ScalarUDF::from(Bytes { signature: Signature::any(1, Volatility::Immutable) })
-}
-
-/// Text as bytes.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Bytes {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for Bytes {
-    fn name(&self) -> &'static str {
-        "bytea"
+pub(super) fn of_text() -> Arc<ScalarUDF> {
+    Plain {
+        name: "bytea",
+        takes: |types| Ok(types.to_vec()),
+        gives: |_| Ok(DataType::Binary),
+        makes: |arrays| {
+            let [texts] = arrays else { return exec_err!("bytes of one text") };
+            let texts = cast(texts, &DataType::Utf8)?;
+            let bytes = texts.as_string::<i32>().iter().map(|text| -> Result<Option<Vec<u8>>> {
+                let wrong = || exec_datafusion_err!("invalid input: a text is neither \\x and digits nor letters");
+                text.map(|text| read(text).ok_or_else(wrong)).transpose()
+            });
+            let bytes = bytes.collect::<Result<Vec<_>>>()?;
+            Ok(Arc::new(bytes.iter().map(Option::as_deref).collect::<BinaryArray>()))
+        },
     }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Binary)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        make_scalar_function(
-            |arrays| {
-                let [texts] = arrays else { return exec_err!("bytes of one text") };
-                let texts = cast(texts, &DataType::Utf8)?;
-                let bytes = texts.as_string::<i32>().iter().map(|text| -> Result<Option<Vec<u8>>> {
-                    let wrong = || exec_datafusion_err!("invalid input: a text is neither \\x and digits nor letters");
-                    text.map(|text| read(text).ok_or_else(wrong)).transpose()
-                });
-                let bytes = bytes.collect::<Result<Vec<_>>>()?;
-                Ok(Arc::new(bytes.iter().map(Option::as_deref).collect::<BinaryArray>()))
-            },
-            Vec::new(),
-        )(&args.args)
-    }
+    .shared()
 }
 
 #[cfg(test)]

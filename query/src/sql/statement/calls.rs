@@ -98,7 +98,12 @@ fn called(function: &mut Function) -> ControlFlow<String, Option<Expr>> {
             let right = Box::new(Expr::Value(Value::Null.into()));
             Some(Expr::Nested(Box::new(Expr::BinaryOp { left, op: BinaryOperator::Or, right })))
         }
-        (LOCAL, [digits]) => Some(written(&format!("CAST(now() AS TIMESTAMP({digits}))"))),
+        (LOCAL, [decimals]) => {
+            let Ok(decimals) = decimals.to_string().parse::<u8>() else {
+                return ControlFlow::Break("localtimestamp() takes the number of decimals as a constant".to_owned());
+            };
+            Some(written(&format!("CAST(now() AS TIMESTAMP({decimals}))")))
+        }
         _ => None,
     })
 }

@@ -45,6 +45,7 @@ fn what_is_asked_twice_has_a_name_of_its_own() {
         "SELECT LocalTimestamp AS a, localtimestamp(0) AS b",
         Ok("SELECT CAST(now() AS TIMESTAMP) AS a, \"timestamp\"(CAST(now() AS TIMESTAMP(6)), 0) AS b"),
     );
+    check("SELECT localtimestamp(1 + 1) AS a", Err("as a constant"));
     check("SELECT overlay('ab' PLACING 'c' FROM 2) AS a", Ok("SELECT \"overlay\"('ab', 'c', 2) AS a"));
     let found =
         "SELECT CASE WHEN regexp_like(a, '(?s)o.b') THEN regexp_replace(a, '(?s)^.*?(o.b).*$', '\\1') END AS b FROM u";

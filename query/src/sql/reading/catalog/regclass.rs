@@ -9,59 +9,37 @@ use arrow::{
     datatypes::DataType,
 };
 use datafusion::{
-    common::{Result, exec_err, plan_err},
-    functions::utils::make_scalar_function,
-    logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
+    common::{exec_err, plan_err},
+    logical_expr::ScalarUDF,
 };
 
 use super::known;
+use crate::sql::shape::Plain;
 
 /// The function that stands for the cast.
 pub(crate) fn regclass() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::from(RegClass { signature: Signature::user_defined(Volatility::Immutable) }))
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct RegClass {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for RegClass {
-    fn name(&self) -> &'static str {
-        "regclass"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        match types {
+    Plain {
+        name: "regclass",
+        takes: |types| match types {
             [kind] if kind.is_string() || kind.is_null() => Ok(vec![DataType::Utf8]),
             [kind] if kind.is_integer() => Ok(vec![DataType::Int64]),
             _ => plan_err!("regclass is the name of a relation, or its number"),
-        }
+        },
+        gives: |types| {
+            Ok(match types {
+                [DataType::Int64] => DataType::Utf8,
+                _ => DataType::Int32,
+            })
+        },
+        makes: |arrays| {
+            let [relations] = arrays else { return exec_err!("regclass is of one relation") };
+            Ok(match relations.as_string_opt::<i32>() {
+                Some(names) => Arc::new(names.iter().map(|name| number_of(name?)).collect::<Int32Array>()),
+                None => arrow::compute::cast(relations, &DataType::Utf8)?,
+            })
+        },
     }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        Ok(match types {
-            [DataType::Int64] => DataType::Utf8,
-            _ => DataType::Int32,
-        })
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        make_scalar_function(
-            |arrays| {
-                let [relations] = arrays else { return exec_err!("regclass is of one relation") };
-                Ok(match relations.as_string_opt::<i32>() {
-                    Some(names) => Arc::new(names.iter().map(|name| number_of(name?)).collect::<Int32Array>()),
-                    None => arrow::compute::cast(relations, &DataType::Utf8)?,
-                })
-            },
-            Vec::new(),
-        )(&args.args)
-    }
+    .shared()
 }
 
 /// The number of a relation of this name, which may have its schema before it.

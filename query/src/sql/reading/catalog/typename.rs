@@ -8,55 +8,32 @@ use arrow::{
 };
 use datafusion::{
     common::{Result, ScalarValue, exec_err, plan_err},
-    functions::utils::make_scalar_function,
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
 };
 
-use crate::sql::reading::types;
+use crate::sql::{reading::types, shape::Plain};
 
 /// The function.
 pub(crate) fn format_type() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::from(FormatType { signature: Signature::user_defined(Volatility::Immutable) }))
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct FormatType {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for FormatType {
-    fn name(&self) -> &'static str {
-        "format_type"
+    Plain {
+        name: "format_type",
+        takes: |types| {
+            let is_number = |kind: &DataType| kind.is_integer() || kind.is_null();
+            match types {
+                [of, modifier] if is_number(of) && is_number(modifier) => Ok(vec![DataType::Int64, DataType::Int64]),
+                _ => plan_err!("format_type() takes the number of a type and its modifier"),
+            }
+        },
+        gives: |_| Ok(DataType::Utf8),
+        makes: |arrays| {
+            let [numbers, modifiers] = arrays else { return exec_err!("format_type() takes a type") };
+            let numbers = numbers.as_primitive::<Int64Type>().iter();
+            let rows = numbers.zip(modifiers.as_primitive::<Int64Type>());
+            let names: StringArray = rows.map(|(number, modifier)| Some(called(number?, modifier))).collect();
+            Ok(Arc::new(names))
+        },
     }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let is_number = |kind: &DataType| kind.is_integer() || kind.is_null();
-        match types {
-            [of, modifier] if is_number(of) && is_number(modifier) => Ok(vec![DataType::Int64, DataType::Int64]),
-            _ => plan_err!("format_type() takes the number of a type and its modifier"),
-        }
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Utf8)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        make_scalar_function(
-            |arrays| {
-                let [numbers, modifiers] = arrays else { return exec_err!("format_type() takes a type") };
-                let numbers = numbers.as_primitive::<Int64Type>().iter();
-                let rows = numbers.zip(modifiers.as_primitive::<Int64Type>());
-                let names: StringArray = rows.map(|(number, modifier)| Some(called(number?, modifier))).collect();
-                Ok(Arc::new(names))
-            },
-            Vec::new(),
-        )(&args.args)
-    }
+    .shared()
 }
 
 /// The function that says what a value is of.
