@@ -31,6 +31,9 @@ use crate::{
 
 const ROW_GROUP: usize = 131_072;
 
+/// Rows of a page of a rollup: who asks about one tenant has hardly any to read beside its own.
+const ROLLUP_PAGE: usize = 2_048;
+
 /// Rows that are put in their order at once: few enough to stay in the processor's cache.
 const PIECE: usize = 8_192;
 
@@ -121,6 +124,7 @@ pub(super) fn encode_rollup(rows: &RecordBatch) -> Result<Vec<u8>, Error> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_max_row_group_row_count(Some(ROW_GROUP))
+        .set_data_page_row_count_limit(ROLLUP_PAGE)
         .build();
     let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties))?;
     writer.write(rows)?;
