@@ -100,6 +100,7 @@ mod tag;
 mod threads;
 mod trunc;
 mod turns;
+mod typed;
 mod united;
 mod unordered;
 pub(crate) mod views;

@@ -52,7 +52,9 @@ use super::{
     },
     rolled::Rollups,
     scaled::Scale,
-    series, sides, whole,
+    series, sides,
+    typed::Typed,
+    whole,
 };
 
 /// The temporary space that all queries together may use.
@@ -177,6 +179,7 @@ fn optimizers(rollups: bool) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 fn planners(instants: &Arc<Instants>) -> Vec<Arc<dyn ExprPlanner>> {
     let instants = Arc::clone(instants);
     vec![
+        Arc::new(Typed),
         instants,
         Arc::new(Concat),
         Arc::new(Scale),
