@@ -1,4 +1,4 @@
-//! `coalesce` of a time, a span of time or a number, and a text, which is read as one: the engine finds no type that both are of.
+//! `coalesce` of a time, or a span of time, and a text, which is read as one: the engine finds no type that both are of.
 
 use std::sync::Arc;
 
@@ -31,10 +31,9 @@ impl ScalarUDFImpl for Coalesce {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let is_read = |kind: &&DataType| kind.is_temporal() || kind.is_numeric();
-        let Some(other) = types.iter().find(is_read) else { return self.inner.coerce_types(types) };
+        let Some(time) = types.iter().find(|kind| kind.is_temporal()) else { return self.inner.coerce_types(types) };
         let read: Vec<DataType> =
-            types.iter().map(|kind| if kind.is_string() { other } else { kind }).cloned().collect();
+            types.iter().map(|kind| if kind.is_string() { time } else { kind }).cloned().collect();
         self.inner.coerce_types(&read)
     }
 

@@ -590,6 +590,12 @@ async fn functions_and_words_of_postgres_are_known() {
         ("timestamp '2026-11-01' + time '10:00:01.5'", json!("2026-11-01T10:00:01.500000Z")),
         ("timestamp '2026-11-01' - time '01:00'", json!("2026-10-31T23:00:00.000000Z")),
         ("count(*) AS v FROM usage GROUP BY ()", json!(3)),
+        ("EXISTS (SELECT 1 FROM usage WHERE user_id = 'alice' LIMIT 1)", json!(true)),
+        ("NOT EXISTS (SELECT user_id FROM usage GROUP BY user_id HAVING count(*) > 3)", json!(true)),
+        (
+            "CASE WHEN EXISTS (SELECT 1 FROM calls c WHERE c.call_id = u.call_id) THEN 1 END AS v FROM usage u LIMIT 1",
+            json!(1),
+        ),
     ] {
         check(&world, value, wanted).await;
     }
@@ -742,6 +748,10 @@ async fn what_is_asked_twice_is_answered_twice() {
         "SELECT upper(model) AS model, model FROM usage",
         "SELECT count(*) AS c, count(DISTINCT model) AS c FROM usage",
         "SELECT 10 ^ 3, power(10, 3)",
+        "SELECT *, a FROM (SELECT 1 AS a) t",
+        "SELECT *, a + 1 AS a FROM (SELECT 1 AS a) t",
+        "SELECT EXISTS (SELECT 1), EXISTS (SELECT 2)",
+        "SELECT (SELECT 1 AS a), (SELECT 2 AS a)",
     ] {
         let rows = world.ask(&everyone(), sql).await.expect(sql);
         assert_eq!(rows[0].as_object().unwrap().len(), 2, "{sql}");
