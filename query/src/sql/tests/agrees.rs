@@ -570,6 +570,8 @@ async fn functions_and_words_of_postgres_are_known() {
         ("substring('foobar' FROM 'o.b')", json!("oob")),
         ("substring('foobar', 'o(.)b')", json!("o")),
         ("substring('foobar', 'x')", json!(null)),
+        ("substring('zb' FROM '(a)|b')", json!(null)),
+        ("substring('xy' FROM 'x(a*)y')", json!("")),
         ("substring('foobar' FROM 2 FOR 3)", json!("oob")),
         ("substring(model FROM 'gpt-[0-9]') AS v FROM usage LIMIT 1", json!("gpt-5")),
         ("overlay('abcdef' PLACING 'zz' FROM 2 FOR 3)", json!("azzef")),
