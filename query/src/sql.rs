@@ -80,6 +80,7 @@ mod percentile;
 mod provider;
 mod question;
 mod quotient;
+mod ranked;
 mod reading;
 mod reads;
 mod replacement;

@@ -44,6 +44,7 @@ use super::{
     parts::Extract,
     provider,
     quotient::Divide,
+    ranked::Ranked,
     reading::{
         Reading,
         catalog::{Catalog, DATABASE as CATALOG, MadeOf, SCHEMA, Shown},
@@ -187,6 +188,7 @@ fn planners(instants: &Arc<Instants>) -> Vec<Arc<dyn ExprPlanner>> {
         Arc::new(lengths::Quoted),
         Arc::new(moments::Fit),
         Arc::new(Extract),
+        Arc::new(Ranked),
         Arc::new(functions::unicode::planner::UnicodeFunctionPlanner),
         Arc::new(functions_aggregate::planner::AggregateFunctionPlanner),
         Arc::new(functions_window::planner::WindowFunctionPlanner),

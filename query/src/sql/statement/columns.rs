@@ -239,6 +239,19 @@ pub(super) fn numbered(query: &mut Query) {
     }
 }
 
+/// `ROLLUP (1, 2)` → by the columns that the numbers stand for, which the engine knows as keys of their own alone.
+pub(super) fn keys_numbered(select: &mut Select) {
+    let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return };
+    for key in keys {
+        let (Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets)) = key else { continue };
+        for key in sets.iter_mut().flatten() {
+            if matches!(key, Expr::Value(ValueWithSpan { value: Value::Number(..), .. })) {
+                *key = meant(key, &select.projection).clone();
+            }
+        }
+    }
+}
+
 /// Whether rows are put together in groups, or all of them in one.
 pub(super) fn is_grouped(select: &Select) -> bool {
     let by_keys = !matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty());

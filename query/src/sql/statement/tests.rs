@@ -97,6 +97,10 @@ fn what_is_asked_twice_has_a_name_of_its_own() {
     ] {
         check(sql, Ok(wanted));
     }
+    check(
+        "SELECT a, b + 1 AS c, count(*) FROM u GROUP BY ROLLUP (1, 2), GROUPING SETS ((1), (2, b), ())",
+        Ok("SELECT a, b + 1 AS c, count(*) FROM u GROUP BY ROLLUP (a, b + 1), GROUPING SETS ((a), (b + 1, b), ())"),
+    );
     let both = "SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v) AS \"count\"";
     check("SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v)", Ok(both));
 }

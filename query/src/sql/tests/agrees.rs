@@ -705,6 +705,29 @@ async fn parts_of_a_time_are_no_integers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ranks_are_whole_numbers_as_counts_are() {
+    let world = world().await;
+    let ranks = "SELECT row_number() OVER w, rank() OVER w, dense_rank() OVER w, ntile(2) OVER w, count(*) OVER w, \
+                 1 - rank() OVER w AS less FROM usage WINDOW w AS (ORDER BY time)";
+    let described = world.engine.describe(&everyone(), Question::plain(ranks)).await.unwrap();
+    let kinds: Vec<&str> = described.schema.fields().iter().map(|field| types::of(field.data_type()).name).collect();
+    assert_eq!(kinds, ["int8"; 6]);
+    const RANKED: &str = "(SELECT rank() OVER (ORDER BY time) AS n FROM usage) t";
+    check(&world, &format!("n - 5 AS v FROM {RANKED} WHERE n = 2"), json!(-3)).await;
+}
+
+/// By the numbers of columns as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_sets_are_of_columns_by_number() {
+    let world = world().await;
+    for (sets, wanted) in [("ROLLUP (1, 2)", 3), ("CUBE (1, 2)", 4), ("GROUPING SETS ((1), (2, model), ())", 3)] {
+        let sql = format!("SELECT user_id, upper(model) AS m, count(*) AS v FROM usage GROUP BY {sets}");
+        let rows = world.ask(&everyone(), &sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        assert_eq!(rows.as_array().unwrap().len(), wanted, "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn times_are_of_microseconds() {
     let world = world().await;
     const TIMES: &str = "SELECT now() AS a, current_timestamp AS b, coalesce(max(time), now()) AS c, \
