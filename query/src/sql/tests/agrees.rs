@@ -610,6 +610,10 @@ async fn functions_and_words_of_postgres_are_known() {
         ("substring(substring('foobar', 'o.b'), 'o')", "no other"),
         ("make_timestamp(2026, 11, 31, 0, 0, 0)", "out of range"),
         ("to_char(1234.5, 'FM999,990.00')", "round(x, 2)"),
+        (
+            "y AS b FROM (VALUES (1)) a(x), LATERAL (SELECT y FROM (VALUES (2), (3)) b(y) WHERE y > x ORDER BY y LIMIT 1)",
+            "row_number()",
+        ),
     ] {
         let error = world.ask(&everyone(), &format!("SELECT {wrong} AS v")).await.unwrap_err();
         assert!(error.contains(why), "{wrong}: {error}");
