@@ -344,7 +344,7 @@ async fn a_parameter_that_is_cast_is_a_value_of_that_type() {
         ("interval '1 day' * $1 = interval '36 hours'", 0, 701, 0, &b"1.5"[..]),
         // At nine o'clock.
         ("floor(extract(hour FROM time) / $1) * $1 = 5", 0, 1_700, 0, &b"5"[..]),
-        ("extract(hour FROM time) / $1 > 17 AND cost_usd * $1 < 1", 0, 1_700, 0, &b"0.5"[..]),
+        ("extract(hour FROM time) / $1 > 17 AND cost_usd * $1 < 1 AND cost_usd < $1", 0, 1_700, 0, &b"0.5"[..]),
         ("mod(extract(hour FROM time), $1) = 4", 0, 1_700, 0, &b"5"[..]),
         ("mod($1, 5) = 4", 0, 20, 1, &9_i64.to_be_bytes()[..]),
         ("round(extract(hour FROM time) / 7, $1) = 1.29", 0, 23, 0, &b"2"[..]),
