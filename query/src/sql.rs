@@ -9,12 +9,15 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::{
     catalog::TableProvider,
-    common::{ScalarValue, tree_node::TreeNodeRecursion},
+    common::{
+        ScalarValue,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
     execution::{
         SendableRecordBatchStream, context::SQLOptions, object_store::ObjectStoreUrl, runtime_env::RuntimeEnv,
         session_state::SessionState,
     },
-    logical_expr::LogicalPlan,
+    logical_expr::{Expr, LogicalPlan},
     physical_plan::execute_stream,
 };
 use schemas::{
@@ -80,6 +83,7 @@ mod percentile;
 mod provider;
 mod question;
 mod quotient;
+mod ranked;
 mod reading;
 mod reads;
 mod replacement;
@@ -101,6 +105,7 @@ mod tag;
 mod threads;
 mod trunc;
 mod turns;
+mod typed;
 mod united;
 mod unordered;
 pub(crate) mod views;
@@ -411,6 +416,10 @@ pub(crate) fn relations(tenants: &Tenants) -> Vec<Shown> {
     all
 }
 
+/// What the engine has no plan for, and would say in words of its own.
+const APART: &str = "a query within another names columns of that, and cannot be joined with it: write a JOIN, or for the first rows of each \
+                     row_number() OVER (PARTITION BY …) in a query within FROM";
+
 async fn execute(
     state: &SessionState,
     plan: &LogicalPlan,
@@ -424,7 +433,12 @@ async fn execute(
         if columns > MAX_COLUMNS {
             return error::refused(format!("a step of the query has {columns} columns; {MAX_COLUMNS} are allowed"));
         }
-        Ok(TreeNodeRecursion::Continue)
+        node.apply_expressions(|expr| {
+            expr.apply(|part| match part {
+                Expr::OuterReferenceColumn(..) => error::refused(APART),
+                _ => Ok(TreeNodeRecursion::Continue),
+            })
+        })
     })?;
     let plan = keys::called(moments::in_micros(plan)?)?;
     let physical = state.query_planner().create_physical_plan(&plan, state).await?;

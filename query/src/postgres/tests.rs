@@ -325,6 +325,7 @@ async fn a_parameter_that_is_cast_is_a_value_of_that_type() {
     // In Tokyo it is the first of November, in UTC the day before; in microseconds and in days since 2000.
     let instant = 846_802_800_000_000_i64.to_be_bytes();
     let day = 9_801_i32.to_be_bytes();
+    let span = [&0_i64.to_be_bytes()[..], &1_i32.to_be_bytes()[..], &0_i32.to_be_bytes()[..]].concat();
     for (condition, oid, told, format, value) in [
         ("input_tokens > $1::integer - 1000", 0, 23_u32, 1_i16, &4_i32.to_be_bytes()[..]),
         ("$1::int = 4", 0, 23, 0, &b"4"[..]),
@@ -338,6 +339,19 @@ async fn a_parameter_that_is_cast_is_a_value_of_that_type() {
         ("$1::interval = interval '26 hours'", 0, 1_186, 0, &b"1 day 02:00:00"[..]),
         ("$1 BETWEEN 1 AND 5", 0, 20, 1, &4_i64.to_be_bytes()[..]),
         ("CASE WHEN $1 THEN true ELSE false END", 0, 16, 1, &[1][..]),
+        ("time + $1 > timestamptz '2026-11-01 23:00Z'", 0, 1_186, 0, &b"1 day"[..]),
+        ("$1 + time > timestamptz '2026-11-01 23:00Z'", 0, 1_186, 1, &span[..]),
+        ("interval '1 day' * $1 = interval '36 hours'", 0, 701, 0, &b"1.5"[..]),
+        // At nine o'clock.
+        ("floor(extract(hour FROM time) / $1) * $1 = 5", 0, 1_700, 0, &b"5"[..]),
+        ("extract(hour FROM time) / $1 > 17 AND cost_usd * $1 < 1 AND cost_usd < $1", 0, 1_700, 0, &b"0.5"[..]),
+        ("mod(extract(hour FROM time), $1) = 4", 0, 1_700, 0, &b"5"[..]),
+        ("mod($1, 5) = 4", 0, 20, 1, &9_i64.to_be_bytes()[..]),
+        ("round(extract(hour FROM time) / 7, $1) = 1.29", 0, 23, 0, &b"2"[..]),
+        ("round(extract(hour FROM time) / 7, $1) = 1.29", 21, 21, 1, &2_i16.to_be_bytes()[..]),
+        ("substring('foobar', $1, 3) = 'oba'", 21, 21, 1, &3_i16.to_be_bytes()[..]),
+        ("substring('foobar', $1, 3) = 'oba'", 0, 20, 0, &b"3"[..]),
+        ("left('foobar', $1) = 'foo'", 0, 20, 1, &3_i64.to_be_bytes()[..]),
     ] {
         let sql = format!("SELECT concat('=', count(*)) FROM usage WHERE {condition}");
         let said = client.bound((&sql, Some(oid)), format, value).await;

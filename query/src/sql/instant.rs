@@ -4,17 +4,17 @@
 //! one in a difference, or where bins of instants begin, and has no zone (a text, a date, a time of the clock) is of the session's zone, as
 //! the days and hours that the session sees are ([`zone`](super::reading::zone)). Where
 //! there is no session, as over HTTP, it is of the zone that the instant was put into, as the instant's days are. Beside that, seconds may be left
-//! out, `epoch` is a moment, and `to_char`, `to_timestamp` and `to_date` take the formats of Postgres ([`pattern`](super::pattern)). A text that is no moment is left
+//! out, `epoch` is a moment, `today` a day, and `to_char`, `to_timestamp` and `to_date` take the formats of Postgres ([`pattern`](super::pattern)). A text that is no moment is left
 //! to the engine, which says so.
 
 use std::{mem, sync::Arc};
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
 use datafusion::{
     common::{DFSchema, Result, ScalarValue, config::ConfigOptions, tree_node::Transformed},
-    functions::datetime::to_local_time,
+    functions::datetime::{current_date, now, to_local_time},
     logical_expr::{
-        BinaryExpr, Cast, Expr, ExprSchemable, Operator,
+        BinaryExpr, Cast, Expr, ExprSchemable, Operator, binary_expr,
         expr::{Case, ScalarFunction},
         expr_rewriter::FunctionRewrite,
         lit,
@@ -102,6 +102,12 @@ impl Instants {
         becomes: bool,
         schema: &DFSchema,
     ) -> Result<Option<Expr>> {
+        if let Some(said) = text_of(side).and_then(|word| self.said(word, kind)) {
+            return Ok(Some(self.settled(&said, kind, becomes, schema)?.unwrap_or(said)));
+        }
+        if is_day(kind) {
+            return Ok(None);
+        }
         if is_clock(kind) {
             return Ok(shown(side, kind));
         }
@@ -119,7 +125,7 @@ impl Instants {
     /// The same of all that stands beside each other; whether something had to be done.
     fn settle(&self, sides: Vec<&mut Expr>, becomes: bool, schema: &DFSchema) -> Result<bool> {
         let of = |is_it: fn(&DataType) -> bool| sides.iter().find_map(|side| side.get_type(schema).ok().filter(is_it));
-        let Some(kind) = of(is_instant).or_else(|| of(is_clock)) else { return Ok(false) };
+        let Some(kind) = of(is_instant).or_else(|| of(is_clock)).or_else(|| of(is_day)) else { return Ok(false) };
         let mut changed = false;
         for side in sides {
             if let Some(instant) = self.settled(side, &kind, becomes, schema)? {
@@ -141,6 +147,24 @@ impl Instants {
         compared.push(base);
         let is_compared = self.settle(compared, false, schema)?;
         Ok(self.settle(given, true, schema)? || is_compared)
+    }
+
+    /// A day by a word that is read when the question is, and so now beside an instant.
+    fn said(&self, word: &str, kind: &DataType) -> Option<Expr> {
+        let days = match word.trim().to_lowercase().as_str() {
+            "yesterday" => -1,
+            "today" => 0,
+            "tomorrow" => 1,
+            "now" if is_instant(kind) => {
+                let mut config = ConfigOptions::default();
+                config.execution.time_zone = Some(self.zone.to_string());
+                return Some(now(&config).call(Vec::new()));
+            }
+            _ => return None,
+        };
+        let days = ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(0, days, 0)));
+        let day = binary_expr(current_date().call(Vec::new()), Operator::Plus, lit(days));
+        Some(Expr::Cast(Cast::new(Box::new(day), DataType::Date32)))
     }
 
     /// A moment as a constant of a type.
@@ -335,6 +359,10 @@ const fn is_instant(kind: &DataType) -> bool {
 
 const fn is_clock(kind: &DataType) -> bool {
     matches!(kind, DataType::Timestamp(_, None))
+}
+
+const fn is_day(kind: &DataType) -> bool {
+    matches!(kind, DataType::Date32)
 }
 
 /// A text that stands beside what clocks show, as a time of theirs.

@@ -16,6 +16,7 @@ use super::{
     functions::MAX_SCALAR_BYTES,
     reading::{Reading, parameters},
     statement::NUL,
+    typed::NUMERIC,
 };
 
 /// The most parameters of a statement.
@@ -197,7 +198,41 @@ fn placed<'a>(expr: &'a Expr, schema: &DFSchema) -> Vec<(&'a Expr, DataType)> {
             [seconds] => vec![(seconds, DataType::Float64)],
             _ => Vec::new(),
         },
+        Expr::ScalarFunction(call) if call.func.name() == "mod" => match call.args.as_slice() {
+            [left, right] => [(left, right), (right, left)]
+                .into_iter()
+                .filter_map(|(of, beside)| Some((of, number(beside.get_type(schema).ok()?)?)))
+                .collect(),
+            _ => Vec::new(),
+        },
+        Expr::ScalarFunction(call) => {
+            let name = call.func.name();
+            let counts = COUNTS.iter().filter(|(known, _)| *known == name).flat_map(|(_, places)| *places);
+            let kind = if name == "round" { DataType::Int32 } else { DataType::Int64 };
+            counts.filter_map(|at| Some((call.args.get(*at)?, kind.clone()))).collect()
+        }
         _ => Vec::new(),
+    }
+}
+
+/// By function, which of its arguments say how many or where.
+const COUNTS: &[(&str, &[usize])] = &[
+    ("left", &[1]),
+    ("lpad", &[1]),
+    ("repeat", &[1]),
+    ("right", &[1]),
+    ("round", &[1]),
+    ("rpad", &[1]),
+    ("split_part", &[2]),
+    ("substr", &[1, 2]),
+];
+
+/// What a number is beside one of this type; nothing where that is none.
+fn number(beside: DataType) -> Option<DataType> {
+    match beside {
+        kind if kind.is_decimal() => Some(NUMERIC),
+        kind if kind.is_numeric() => Some(kind),
+        _ => None,
     }
 }
 

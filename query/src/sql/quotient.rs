@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{AsArray, Decimal128Array},
+    array::{ArrayRef, AsArray, Decimal128Array},
     compute::{cast, kernels::numeric},
     datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, FieldRef, Float64Type, i256},
     error::ArrowError,
@@ -103,6 +103,10 @@ impl ScalarUDFImpl for Calculated {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        // A decimal when this was planned may be a float since: a branch of a `CASE` beside one.
+        if types.iter().any(DataType::is_floating) {
+            return Ok(vec![DataType::Float64; types.len()]);
+        }
         let exact = |kind: &DataType| match kind {
             DataType::Decimal128(..) => Ok(kind.clone()),
             kind if kind.is_integer() || kind.is_null() => Ok(DataType::Decimal128(20, 0)),
@@ -112,6 +116,9 @@ impl ScalarUDFImpl for Calculated {
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        if let [DataType::Float64, DataType::Float64] = types {
+            return Ok(DataType::Float64);
+        }
         let [DataType::Decimal128(digits, left), DataType::Decimal128(_, right)] = types else {
             return plan_err!("two decimals are calculated with");
         };
@@ -130,6 +137,9 @@ impl ScalarUDFImpl for Calculated {
         make_scalar_function(
             |arrays| {
                 let [left, right] = arrays else { return exec_err!("two decimals are calculated with") };
+                if *args.return_field.data_type() == DataType::Float64 {
+                    return in_floats(self.divides, left, right);
+                }
                 let (DataType::Decimal128(_, of), DataType::Decimal128(_, by), DataType::Decimal128(digits, scale)) =
                     (left.data_type(), right.data_type(), args.return_field.data_type())
                 else {
@@ -198,16 +208,24 @@ impl ScalarUDFImpl for OfFloats {
         make_scalar_function(
             |arrays| {
                 let [left, right] = arrays else { return exec_err!("two numbers are divided") };
-                let by = cast(right, &DataType::Float64)?;
-                let mut by = by.as_primitive::<Float64Type>().iter().enumerate();
-                if by.any(|(at, by)| by == Some(0.0) && left.is_valid(at)) {
-                    return Err(ArrowError::DivideByZero.into());
-                }
-                Ok(numeric::div(left, right)?)
+                in_floats(true, left, right)
             },
             Vec::new(),
         )(&args.args)
     }
+}
+
+/// Floats divided, or multiplied.
+fn in_floats(divides: bool, left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
+    if !divides {
+        return Ok(numeric::mul(left, right)?);
+    }
+    let by = cast(right, &DataType::Float64)?;
+    let mut by = by.as_primitive::<Float64Type>().iter().enumerate();
+    if by.any(|(at, by)| by == Some(0.0) && left.is_valid(at)) {
+        return Err(ArrowError::DivideByZero.into());
+    }
+    Ok(numeric::div(left, right)?)
 }
 
 fn fits(value: i128, digits: u8) -> bool {

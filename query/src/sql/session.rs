@@ -44,6 +44,7 @@ use super::{
     parts::Extract,
     provider,
     quotient::Divide,
+    ranked::Ranked,
     reading::{
         Reading,
         catalog::{Catalog, DATABASE as CATALOG, MadeOf, SCHEMA, Shown},
@@ -52,7 +53,9 @@ use super::{
     },
     rolled::Rollups,
     scaled::Scale,
-    series, sides, whole,
+    series, sides,
+    typed::Typed,
+    whole,
 };
 
 /// The temporary space that all queries together may use.
@@ -177,6 +180,7 @@ fn optimizers(rollups: bool) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 fn planners(instants: &Arc<Instants>) -> Vec<Arc<dyn ExprPlanner>> {
     let instants = Arc::clone(instants);
     vec![
+        Arc::new(Typed),
         instants,
         Arc::new(Concat),
         Arc::new(Scale),
@@ -184,6 +188,7 @@ fn planners(instants: &Arc<Instants>) -> Vec<Arc<dyn ExprPlanner>> {
         Arc::new(lengths::Quoted),
         Arc::new(moments::Fit),
         Arc::new(Extract),
+        Arc::new(Ranked),
         Arc::new(functions::unicode::planner::UnicodeFunctionPlanner),
         Arc::new(functions_aggregate::planner::AggregateFunctionPlanner),
         Arc::new(functions_window::planner::WindowFunctionPlanner),

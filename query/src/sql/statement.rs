@@ -18,7 +18,7 @@ use datafusion::sql::{
     },
 };
 
-use self::columns::shown_as;
+use self::{columns::shown_as, named::Scope};
 pub(super) use self::{numbers::plain, standard::joined};
 use super::{
     clock,
@@ -30,6 +30,7 @@ use super::{
 mod calls;
 mod check;
 mod columns;
+mod found;
 mod merged;
 mod named;
 mod numbers;
@@ -291,12 +292,14 @@ const ROWS: &str = "a row is only compared with others, by = <> < <= > >= and IN
 struct Written {
     /// What rows are ordered by with its table before it: the engine finds the other of that name ambiguous.
     ordered: HashSet<String>,
+    scope: Scope,
 }
 
 impl VisitorMut for Written {
     type Break = String;
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<String> {
+        self.scope.enter(query);
         standard::fetched(query)?;
         columns::numbered(query);
         columns::told_apart(query);
@@ -308,9 +311,16 @@ impl VisitorMut for Written {
         })
     }
 
+    fn post_visit_query(&mut self, _: &mut ast::Query) -> ControlFlow<String> {
+        self.scope.leave();
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<String> {
         calls::one_group(select)?;
-        columns::named(select, &self.ordered);
+        found::shown(select);
+        columns::keys_numbered(select);
+        columns::named(select, &self.ordered, &self.scope);
         ControlFlow::Continue(())
     }
 

@@ -1,8 +1,9 @@
 //! Columns of unions of which one side has instants: what has no zone on the others is one of the session's
-//! ([`Instants`](super::instant::Instants)).
+//! ([`Instants`](super::instant::Instants)). And those of which one side has floats: decimals on the others are floats too, as they are beside
+//! each other elsewhere ([`beside`](super::beside)).
 //!
-//! The engine would read a text in UTC, and of a day and an instant it would make what clocks show. It looks at expressions one by one, and so
-//! the whole plan is looked through.
+//! The engine would read a text in UTC, of a day and an instant it would make what clocks show, and of a float a decimal. It looks at
+//! expressions one by one, and so the whole plan is looked through.
 
 use std::sync::Arc;
 
@@ -12,7 +13,10 @@ use datafusion::{
     logical_expr::{Expr, LogicalPlan, Projection, Union},
 };
 
-use super::instant::Instants;
+use super::{
+    beside::{float_of, in_float, is_decimal},
+    instant::Instants,
+};
 
 /// A plan whose unions are of such columns.
 pub(super) fn united(plan: LogicalPlan, instants: &Instants) -> Result<LogicalPlan> {
@@ -36,7 +40,7 @@ fn settled(mut union: Union, instants: &Instants, is_below: bool) -> Result<Tran
         let kinds = || union.inputs.iter().filter_map(move |input| kind_of(input, at));
         let instant = kinds().find(|kind| matches!(kind, DataType::Timestamp(_, Some(_))));
         let clock = || kinds().find(|kind| matches!(kind, DataType::Timestamp(_, None)));
-        let Some(kind) = instant.or_else(clock).cloned() else { continue };
+        let Some(kind) = instant.or_else(clock).cloned().or_else(|| float_of(kinds())) else { continue };
         for input in &mut union.inputs {
             if let Some(other) = side(input, at, &kind, instants)? {
                 (*input, changed) = (Arc::new(other), true);
@@ -55,7 +59,9 @@ fn kind_of(input: &LogicalPlan, at: usize) -> Option<&DataType> {
 
 /// A side of a union with another column; nothing where it may stay as it is.
 fn side(input: &LogicalPlan, at: usize, kind: &DataType, instants: &Instants) -> Result<Option<LogicalPlan>> {
-    if matches!(kind_of(input, at), None | Some(DataType::Timestamp(_, Some(_)))) {
+    let Some(own) = kind_of(input, at) else { return Ok(None) };
+    let stays = if kind.is_floating() { !is_decimal(own) } else { matches!(own, DataType::Timestamp(_, Some(_))) };
+    if stays {
         return Ok(None);
     }
     let (mut columns, below): (Vec<Expr>, _) = match input {
@@ -64,9 +70,12 @@ fn side(input: &LogicalPlan, at: usize, kind: &DataType, instants: &Instants) ->
     };
     let Some(column) = columns.get_mut(at) else { return Ok(None) };
     let (relation, name) = column.qualified_name();
-    let Some(settled) = instants.settled(&column.clone().unalias(), kind, true, below.schema())? else {
-        return Ok(None);
+    let own = column.clone().unalias();
+    let settled = match kind.is_floating() {
+        true => Some(in_float(own, kind)),
+        false => instants.settled(&own, kind, true, below.schema())?,
     };
+    let Some(settled) = settled else { return Ok(None) };
     *column = settled.alias_qualified(relation, name);
     Ok(Some(LogicalPlan::Projection(Projection::try_new(columns, below)?)))
 }

@@ -39,13 +39,24 @@ impl FunctionRewrite for Places {
         if let Expr::ScalarFunction(call) = &mut expr
             && call.func.name() == "round"
             && let [_, places] = call.args.as_mut_slice()
-            && let Expr::Literal(ScalarValue::Int64(Some(number)), _) = places
-            && let Ok(number) = i32::try_from(*number)
+            && let Some(number) = written(places)
         {
             *places = lit(number);
             return Ok(Transformed::yes(expr));
         }
         Ok(Transformed::no(expr))
+    }
+}
+
+/// A number as it is written, or came for a parameter, whatever integer it is cast to.
+fn written(places: &Expr) -> Option<i32> {
+    match places {
+        Expr::Literal(number, _) if number.data_type().is_integer() => match number.cast_to(&DataType::Int32) {
+            Ok(ScalarValue::Int32(number)) => number,
+            _ => None,
+        },
+        Expr::Cast(cast) if cast.field.data_type().is_integer() => written(&cast.expr),
+        _ => None,
     }
 }
 

@@ -84,9 +84,9 @@ pub(super) fn alone(parameter: &str) -> String {
 pub(super) fn sql_name(kind: &Kind) -> Option<&'static str> {
     Some(match kind {
         Kind::Boolean => "BOOLEAN",
-        Kind::Int16 => "SMALLINT",
         Kind::Int32 => "INTEGER",
-        Kind::Int64 => "BIGINT",
+        // Of two bytes no function of the engine takes one, and nothing is calculated with.
+        Kind::Int16 | Kind::Int64 => "BIGINT",
         Kind::Float32 => "REAL",
         Kind::Float64 => "DOUBLE PRECISION",
         Kind::Utf8 => "VARCHAR",

@@ -141,31 +141,52 @@ fn first_match(of: Expr, pattern: &str) -> ControlFlow<String, Expr> {
         );
     }
     let text = |text: String| Expr::Value(Value::SingleQuotedString(text).into());
-    let all = if has_group(pattern) { format!("(?s)^.*?(?:{pattern}).*$") } else { format!("(?s)^.*?({pattern}).*$") };
+    let group = group(pattern);
+    let all = match group {
+        Some(_) => format!("(?s)^.*?(?:{pattern}).*$"),
+        None => format!("(?s)^.*?({pattern}).*$"),
+    };
+    let mut part = call("regexp_replace", [of.clone(), text(all), text("\\1".to_owned())]);
+    if let Some(group) = group {
+        // Parentheses that cannot be empty took no part where there is nothing of them.
+        let mut nothing = written("CASE WHEN NULL THEN NULL ELSE '' END");
+        if let Expr::Case { conditions, .. } = &mut nothing
+            && let Some(first) = conditions.first_mut()
+        {
+            first.condition = call("regexp_like", [text(String::new()), text(format!("(?s)^(?:{group})$"))]);
+        }
+        part = call("nullif", [part, nothing]);
+    }
     let mut found = written("CASE WHEN NULL THEN NULL END");
     if let Expr::Case { conditions, .. } = &mut found
         && let Some(first) = conditions.first_mut()
     {
-        first.condition = call("regexp_like", [of.clone(), text(format!("(?s){pattern}"))]);
-        first.result = call("regexp_replace", [of, text(all), text("\\1".to_owned())]);
+        first.condition = call("regexp_like", [of, text(format!("(?s){pattern}"))]);
+        first.result = part;
     }
     ControlFlow::Continue(found)
 }
 
-/// Whether there are parentheses in a pattern whose part is asked for.
-fn has_group(pattern: &str) -> bool {
-    let mut letters = pattern.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\\' => {
+/// What stands in the first parentheses of a pattern whose part is asked for.
+fn group(pattern: &str) -> Option<&str> {
+    let mut letters = pattern.char_indices().peekable();
+    let (mut begin, mut open) = (None, 0_usize);
+    while let Some((at, letter)) = letters.next() {
+        match (letter, begin) {
+            ('\\', _) => {
                 letters.next();
             }
-            '(' if letters.peek() != Some(&'?') => return true,
+            ('(', Some(_)) => open += 1,
+            ('(', None) if letters.peek().is_none_or(|(_, next)| *next != '?') => begin = Some(at + 1),
+            (')', Some(begin)) => match open.checked_sub(1) {
+                Some(left) => open = left,
+                None => return pattern.get(begin..at),
+            },
             // Until the bracket that closes it; one that stands first is a letter.
-            '[' => {
-                letters.next_if_eq(&'^');
-                letters.next_if_eq(&']');
-                while let Some(letter) = letters.next().filter(|letter| *letter != ']') {
+            ('[', _) => {
+                letters.next_if(|(_, next)| *next == '^');
+                letters.next_if(|(_, next)| *next == ']');
+                while let Some((_, letter)) = letters.next().filter(|(_, letter)| *letter != ']') {
                     if letter == '\\' {
                         letters.next();
                     }
@@ -174,26 +195,29 @@ fn has_group(pattern: &str) -> bool {
             _ => {}
         }
     }
-    false
+    begin.and_then(|begin| pattern.get(begin..))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{has_group, is_of_numbers};
+    use super::{group, is_of_numbers};
 
     #[test]
     fn parentheses_of_a_pattern_are_found() {
         for (pattern, wanted) in [
-            ("s.*$", false),
-            ("o(.)b", true),
-            ("(?:ab)+", false),
-            (r"\(a\)", false),
-            ("[(]a", false),
-            ("[]()]a", false),
-            (r"[\](]a(b)", true),
-            ("[", false),
+            ("s.*$", None),
+            ("o(.)b", Some(".")),
+            ("(?:ab)+", None),
+            ("(?:x(a|(b))y)", Some("a|(b)")),
+            (r"\(a\)", None),
+            ("[(]a", None),
+            ("[]()]a", None),
+            (r"[\](]a(b)", Some("b")),
+            (r"(\)[)]?)", Some(r"\)[)]?")),
+            ("(", Some("")),
+            ("[", None),
         ] {
-            assert_eq!(has_group(pattern), wanted, "{pattern}");
+            assert_eq!(group(pattern), wanted, "{pattern}");
         }
     }
 

@@ -9,11 +9,14 @@ use std::{
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName,
-    ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, Value, ValueWithSpan, WindowType,
-    visit_expressions, visit_expressions_mut,
+    ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Value,
+    ValueWithSpan, WindowType, visit_expressions, visit_expressions_mut,
 };
 
-use super::{named::known, within::is_query};
+use super::{
+    named::{Columns, Scope, known},
+    within::is_query,
+};
 use crate::sql::reading::rewrite::{call, taken};
 
 /// Functions of groups and windows that take any value, not only a constant or a group.
@@ -36,24 +39,74 @@ pub(super) fn shown_as(item: &SelectItem) -> Option<String> {
     }
 }
 
+/// The same of a query within as well, which the engine calls as it calls the column of it.
+fn own_name(item: &SelectItem) -> Option<String> {
+    match item {
+        SelectItem::UnnamedExpr(Expr::Subquery(query)) => column(query).and_then(shown_as).filter(|name| name != "*"),
+        item => shown_as(item),
+    }
+}
+
+/// What the wildcards of a SELECT show, but for those that leave something out.
+#[derive(Default)]
+struct Spread {
+    /// Whether it is the columns of all tables.
+    all: bool,
+    /// The tables of which it is all columns, where they are named.
+    tables: HashSet<String>,
+    /// Its columns, as far as they are known.
+    names: Columns,
+}
+
+impl Spread {
+    fn of(select: &Select, is_alone: bool, scope: &Scope) -> Self {
+        let mut spread = Self::default();
+        for item in &select.projection {
+            let (SelectItem::Wildcard(but) | SelectItem::QualifiedWildcard(_, but)) = item else { continue };
+            if but.opt_exclude.is_some() || but.opt_except.is_some() {
+                continue;
+            }
+            match item {
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(table), _) => {
+                    spread.tables.insert(table.to_string().to_lowercase());
+                }
+                item => spread.all |= matches!(item, SelectItem::Wildcard(_)),
+            }
+        }
+        if spread.all || (is_alone && !spread.tables.is_empty()) {
+            spread.all = true;
+            spread.names = scope.of_all(&select.from).unwrap_or_default();
+        }
+        spread
+    }
+
+    /// Whether a column is among them.
+    fn has(&self, column: &Expr) -> bool {
+        let is_of_table = |column: &str| column.rsplit_once('.').is_some_and(|(table, _)| self.tables.contains(table));
+        self.all || is_of_table(&column.to_string().to_lowercase())
+    }
+}
+
 /// Names columns that Postgres calls as they are called here, and those that would have the name of another: that and a number.
-pub(super) fn named(select: &mut Select, ordered: &HashSet<String>) {
-    let shown: Vec<String> = select.projection.iter().filter_map(shown_as).collect();
+pub(super) fn named(select: &mut Select, ordered: &HashSet<String>, scope: &Scope) {
+    let shown: Vec<String> = select.projection.iter().filter_map(own_name).collect();
     let all = shown.iter().any(|name| name == "*");
     // Of one table `model` and `usage.model` are the same.
     let is_alone = matches!(select.from.as_slice(), [from] if from.joins.is_empty());
-    let mut names: HashSet<String> = shown.into_iter().chain(ordered.iter().cloned()).collect();
+    let spread = Spread::of(select, is_alone, scope);
+    let mut names: HashSet<String> = shown.into_iter().chain(ordered.iter().chain(&spread.names).cloned()).collect();
     let (mut seen, mut plain, mut aliased) = (HashSet::new(), HashSet::new(), HashSet::new());
     for item in &mut select.projection {
-        let own = shown_as(item);
+        let own = own_name(item);
         let (name, is_new) = match (&*item, own) {
-            (SelectItem::ExprWithAlias { .. }, Some(own)) => {
-                let is_first = !plain.contains(&own) && aliased.insert(own.clone());
+            (SelectItem::ExprWithAlias { .. } | SelectItem::UnnamedExpr(Expr::Subquery(_)), Some(own)) => {
+                let is_other = !plain.contains(&own) && !spread.names.contains(&own);
+                let is_first = is_other && aliased.insert(own.clone());
                 ((!is_first).then_some(own), false)
             }
             (SelectItem::UnnamedExpr(expr), Some(own)) => {
                 let column = if is_alone { own.clone() } else { alike(expr) };
-                let is_first = seen.insert(column) && !aliased.contains(&own);
+                let is_first = seen.insert(column) && !aliased.contains(&own) && !spread.has(expr);
                 plain.insert(own.clone());
                 ((!is_first).then_some(own), false)
             }
@@ -182,6 +235,19 @@ pub(super) fn numbered(query: &mut Query) {
             && is_made(of, &aliased)
         {
             key.expr = of.clone();
+        }
+    }
+}
+
+/// `ROLLUP (1, 2)` → by the columns that the numbers stand for, which the engine knows as keys of their own alone.
+pub(super) fn keys_numbered(select: &mut Select) {
+    let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return };
+    for key in keys {
+        let (Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets)) = key else { continue };
+        for key in sets.iter_mut().flatten() {
+            if matches!(key, Expr::Value(ValueWithSpan { value: Value::Number(..), .. })) {
+                *key = meant(key, &select.projection).clone();
+            }
         }
     }
 }

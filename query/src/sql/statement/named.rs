@@ -53,10 +53,17 @@ impl Scope {
                 own.insert(known(alias));
             }
         }
-        for from in &select.from {
-            own.extend(self.of_from(from)?);
-        }
+        own.extend(self.of_all(&select.from)?);
         Some(own)
+    }
+
+    /// The columns of all that stands in FROM.
+    pub(super) fn of_all(&self, from: &[TableWithJoins]) -> Option<Columns> {
+        let mut columns = Columns::new();
+        for from in from {
+            columns.extend(self.of_from(from)?);
+        }
+        Some(columns)
     }
 
     /// The columns of what stands in FROM.
@@ -103,11 +110,7 @@ impl Scope {
         let mut columns = Columns::new();
         for item in &select.projection {
             match item {
-                SelectItem::Wildcard(_) => {
-                    for from in &select.from {
-                        columns.extend(self.of_from(from)?);
-                    }
-                }
+                SelectItem::Wildcard(_) => columns.extend(self.of_all(&select.from)?),
                 SelectItem::QualifiedWildcard(..) => return None,
                 // What else has no name has one that nobody could write.
                 SelectItem::UnnamedExpr(expr) => columns.extend(shown_as(item).or_else(|| column_of(expr))),

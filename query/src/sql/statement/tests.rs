@@ -75,6 +75,33 @@ fn what_is_asked_twice_has_a_name_of_its_own() {
     check("SELECT count(*) OVER (PARTITION BY a::int), count(*) OVER (PARTITION BY a) FROM u", Ok(keys));
     let values = "SELECT lag(a) OVER (ORDER BY b), lag(coalesce(a::INT)) OVER (ORDER BY b) AS \"lag\" FROM u";
     check("SELECT lag(a) OVER (ORDER BY b), lag(a::int) OVER (ORDER BY b) FROM u", Ok(values));
+    for (sql, wanted) in [
+        ("SELECT *, team FROM usage", "SELECT *, team AS \"team_2\" FROM usage"),
+        ("SELECT usage.team, * FROM usage", "SELECT usage.team AS \"team_2\", * FROM usage"),
+        ("SELECT u.*, a FROM v AS u", "SELECT u.*, a AS \"a_2\" FROM v AS u"),
+        ("SELECT u.*, u.a, v.a FROM u, v", "SELECT u.*, u.a AS \"a_2\", v.a FROM u, v"),
+        ("SELECT *, upper(team) AS team FROM usage", "SELECT *, upper(team) AS \"team_2\" FROM usage"),
+        ("SELECT *, upper(team) AS team FROM u", "SELECT *, upper(team) AS team FROM u"),
+        ("SELECT u.*, v.a AS team FROM usage AS u, v", "SELECT u.*, v.a AS team FROM usage AS u, v"),
+        (
+            "SELECT EXISTS (SELECT a FROM u WHERE b LIMIT 1), NOT EXISTS (SELECT 1 WHERE EXISTS (SELECT 2)) AS c, EXISTS (SELECT 3)",
+            "SELECT (SELECT count(*) > 0 AS \"exists\" FROM u WHERE b), \
+             (SELECT count(*) = 0 AS \"?column?\" WHERE EXISTS (SELECT 2)) AS c, \
+             (SELECT count(*) > 0 AS \"exists\") AS \"exists_2\"",
+        ),
+        (
+            "SELECT EXISTS (SELECT a FROM u GROUP BY a) AS b",
+            "SELECT (SELECT count(*) > 0 AS \"exists\" FROM (SELECT a FROM u GROUP BY a) AS \"found\") AS b",
+        ),
+        ("SELECT (SELECT 1 AS a), (SELECT 2 AS a)", "SELECT (SELECT 1 AS a), (SELECT 2 AS a) AS \"a_2\""),
+        ("SELECT (SELECT a FROM v), a FROM u", "SELECT (SELECT a FROM v), a AS \"a_2\" FROM u"),
+    ] {
+        check(sql, Ok(wanted));
+    }
+    check(
+        "SELECT a, b + 1 AS c, count(*) FROM u GROUP BY ROLLUP (1, 2), GROUPING SETS ((1), (2, b), ())",
+        Ok("SELECT a, b + 1 AS c, count(*) FROM u GROUP BY ROLLUP (a, b + 1), GROUPING SETS ((a), (b + 1, b), ())"),
+    );
     let both = "SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v) AS \"count\"";
     check("SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v)", Ok(both));
 }

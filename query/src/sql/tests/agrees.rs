@@ -493,6 +493,12 @@ async fn a_parameter_has_the_type_that_it_is_cast_to() {
         ("$1 BETWEEN 1 AND 5", "int8"),
         ("5 BETWEEN $1::int AND 7", "int4"),
         ("to_timestamp($1)", "float8"),
+        ("interval '1 day' * $1", "float8"),
+        ("time + $1 FROM usage", "interval"),
+        ("time - $1 FROM usage", "timestamptz"),
+        ("extract(hour FROM now()) / $1", "numeric"),
+        ("mod(input_tokens, $1) FROM usage", "int8"),
+        ("round(cost_usd, $1) FROM usage", "int4"),
         ("$1", "text"),
         ("input_tokens FROM usage WHERE time >= $1::timestamptz", "timestamptz"),
         ("input_tokens FROM usage WHERE input_tokens > $1::integer", "int4"),
@@ -564,6 +570,8 @@ async fn functions_and_words_of_postgres_are_known() {
         ("substring('foobar' FROM 'o.b')", json!("oob")),
         ("substring('foobar', 'o(.)b')", json!("o")),
         ("substring('foobar', 'x')", json!(null)),
+        ("substring('zb' FROM '(a)|b')", json!(null)),
+        ("substring('xy' FROM 'x(a*)y')", json!("")),
         ("substring('foobar' FROM 2 FOR 3)", json!("oob")),
         ("substring(model FROM 'gpt-[0-9]') AS v FROM usage LIMIT 1", json!("gpt-5")),
         ("overlay('abcdef' PLACING 'zz' FROM 2 FOR 3)", json!("azzef")),
@@ -580,10 +588,21 @@ async fn functions_and_words_of_postgres_are_known() {
         ("'tomorrow'::date - current_date", json!(1)),
         ("date 'yesterday' < current_date", json!(true)),
         ("timestamp 'now' = now()::timestamp", json!(true)),
+        ("now() >= 'today' AND now() < 'Tomorrow' AND 'yesterday' < now()", json!(true)),
+        ("now() = 'now'", json!(true)),
+        ("now()::timestamp BETWEEN 'today' AND 'tomorrow'", json!(true)),
+        ("current_date = 'today'", json!(true)),
+        ("coalesce(NULL::timestamptz, 'today') = current_date", json!(true)),
         ("interval '1 month - 1 day' = interval '29 days'", json!(true)),
         ("timestamp '2026-11-01' + time '10:00:01.5'", json!("2026-11-01T10:00:01.500000Z")),
         ("timestamp '2026-11-01' - time '01:00'", json!("2026-10-31T23:00:00.000000Z")),
         ("count(*) AS v FROM usage GROUP BY ()", json!(3)),
+        ("EXISTS (SELECT 1 FROM usage WHERE user_id = 'alice' LIMIT 1)", json!(true)),
+        ("NOT EXISTS (SELECT user_id FROM usage GROUP BY user_id HAVING count(*) > 3)", json!(true)),
+        (
+            "CASE WHEN EXISTS (SELECT 1 FROM calls c WHERE c.call_id = u.call_id) THEN 1 END AS v FROM usage u LIMIT 1",
+            json!(1),
+        ),
     ] {
         check(&world, value, wanted).await;
     }
@@ -591,6 +610,10 @@ async fn functions_and_words_of_postgres_are_known() {
         ("substring(substring('foobar', 'o.b'), 'o')", "no other"),
         ("make_timestamp(2026, 11, 31, 0, 0, 0)", "out of range"),
         ("to_char(1234.5, 'FM999,990.00')", "round(x, 2)"),
+        (
+            "y AS b FROM (VALUES (1)) a(x), LATERAL (SELECT y FROM (VALUES (2), (3)) b(y) WHERE y > x ORDER BY y LIMIT 1)",
+            "row_number()",
+        ),
     ] {
         let error = world.ask(&everyone(), &format!("SELECT {wrong} AS v")).await.unwrap_err();
         assert!(error.contains(why), "{wrong}: {error}");
@@ -686,6 +709,29 @@ async fn parts_of_a_time_are_no_integers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ranks_are_whole_numbers_as_counts_are() {
+    let world = world().await;
+    let ranks = "SELECT row_number() OVER w, rank() OVER w, dense_rank() OVER w, ntile(2) OVER w, count(*) OVER w, \
+                 1 - rank() OVER w AS less FROM usage WINDOW w AS (ORDER BY time)";
+    let described = world.engine.describe(&everyone(), Question::plain(ranks)).await.unwrap();
+    let kinds: Vec<&str> = described.schema.fields().iter().map(|field| types::of(field.data_type()).name).collect();
+    assert_eq!(kinds, ["int8"; 6]);
+    const RANKED: &str = "(SELECT rank() OVER (ORDER BY time) AS n FROM usage) t";
+    check(&world, &format!("n - 5 AS v FROM {RANKED} WHERE n = 2"), json!(-3)).await;
+}
+
+/// By the numbers of columns as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_sets_are_of_columns_by_number() {
+    let world = world().await;
+    for (sets, wanted) in [("ROLLUP (1, 2)", 3), ("CUBE (1, 2)", 4), ("GROUPING SETS ((1), (2, model), ())", 3)] {
+        let sql = format!("SELECT user_id, upper(model) AS m, count(*) AS v FROM usage GROUP BY {sets}");
+        let rows = world.ask(&everyone(), &sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        assert_eq!(rows.as_array().unwrap().len(), wanted, "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn times_are_of_microseconds() {
     let world = world().await;
     const TIMES: &str = "SELECT now() AS a, current_timestamp AS b, coalesce(max(time), now()) AS c, \
@@ -736,6 +782,10 @@ async fn what_is_asked_twice_is_answered_twice() {
         "SELECT upper(model) AS model, model FROM usage",
         "SELECT count(*) AS c, count(DISTINCT model) AS c FROM usage",
         "SELECT 10 ^ 3, power(10, 3)",
+        "SELECT *, a FROM (SELECT 1 AS a) t",
+        "SELECT *, a + 1 AS a FROM (SELECT 1 AS a) t",
+        "SELECT EXISTS (SELECT 1), EXISTS (SELECT 2)",
+        "SELECT (SELECT 1 AS a), (SELECT 2 AS a)",
     ] {
         let rows = world.ask(&everyone(), sql).await.expect(sql);
         assert_eq!(rows[0].as_object().unwrap().len(), 2, "{sql}");

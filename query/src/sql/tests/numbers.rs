@@ -101,6 +101,46 @@ async fn a_real_beside_a_number_of_another_type_has_eight_bytes() {
         .await;
 }
 
+/// The answers are those of Postgres, but that what is quoted and no number is a float.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decimal_that_may_be_a_float_is_one() {
+    let world = World::new(&[charged("acme", 1, "alice", Some(1), 1)], 1).await;
+    const ROW: &str = "FROM (VALUES (extract(hour FROM timestamp '2026-11-20 10:30'), 1e25::float8, 'NaN'::float8, 0.5::real)) \
+                       t(h, x, n, r)";
+    for (value, wanted) in [
+        ("CASE WHEN h < 0 THEN h ELSE x END", json!(1e25)),
+        ("CASE WHEN h > 0 THEN h ELSE x END", json!(10.0)),
+        ("CASE WHEN h > 0 THEN 1 WHEN h = 0 THEN h ELSE x END", json!(1.0)),
+        ("CASE WHEN h > 0 THEN h ELSE x END / 4", json!(2.5)),
+        ("CASE WHEN h > 0 THEN h ELSE r END / 4", json!(2.5)),
+        ("round(coalesce(h, x) / 4)", json!(2.0)),
+        ("(CASE WHEN h < 0 THEN h ELSE n END)::text", json!("NaN")),
+        ("(CASE WHEN h < 0 THEN h ELSE 'NaN' END)::text", json!("NaN")),
+        ("coalesce(nullif(h, 10), '-infinity')::text", json!("-Infinity")),
+        ("coalesce(h, '1.5') = 10", json!(true)),
+        ("h = 'NaN'", json!(false)),
+        ("h < 'Infinity'", json!(true)),
+        ("coalesce(h, x)", json!(10.0)),
+        ("coalesce(nullif(h, 10), 0.1::float8)", json!(0.1)),
+        ("greatest(h, x)", json!(1e25)),
+        ("least(h, x, 11)", json!(10.0)),
+        ("nullif(h, 10::float8)", json!(null)),
+    ] {
+        check(&world, &format!("{value} AS v {ROW}"), wanted).await;
+    }
+    for (asked, wanted) in [
+        (format!("SELECT h {ROW} UNION ALL SELECT x {ROW}"), json!([10.0, 1e25])),
+        (format!("SELECT x {ROW} UNION ALL SELECT h {ROW}"), json!([1e25, 10.0])),
+        (format!("SELECT u / 4 FROM (SELECT h AS u {ROW} UNION ALL SELECT x {ROW}) s WHERE u < 11"), json!([2.5])),
+        (format!("SELECT h {ROW} UNION ALL SELECT r {ROW}"), json!([10.0, 0.5])),
+    ] {
+        let sql = format!("SELECT v FROM ({asked}) s(v)");
+        let rows = world.ask(&everyone(), &sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let got: Value = rows.as_array().unwrap().iter().map(|row| row["v"].clone()).collect();
+        assert_eq!(got, wanted, "{sql}");
+    }
+}
+
 /// The answers are those of Postgres.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_percentile_between_two_numbers_is_exact() {

@@ -119,6 +119,11 @@ async fn no_hour_is_out_of_range() {
     berlin("timestamptz '2026-10-25 00:00:00' + interval '24 hours'", "2026-10-25T22:00:00.000000Z").await;
     berlin("'2026-10-25 02:30'::timestamptz", "2026-10-25T01:30:00.000000Z").await;
     berlin("(timestamp '2026-10-25 02:30')::timestamptz", "2026-10-25T01:30:00.000000Z").await;
+    let today = "SELECT now() >= 'today' AND now() < 'tomorrow' AND now() - 'today' < interval '25 hours' \
+                 AND date_trunc('day', now()) IN ('today', 'epoch') AS v";
+    for zone in ["Pacific/Kiritimati", "Pacific/Pago_Pago"] {
+        assert_eq!(asked(&world, Some(zone), today).await, Ok(json!({"v": true})), "{zone}");
+    }
     berlin("'epoch'::timestamptz", "1970-01-01T00:00:00.000000Z").await;
     berlin("date_bin('1 day', timestamptz '2026-10-24 12:00', '2026-10-01')", "2026-10-23T22:00:00.000000Z").await;
     let earliest = "SELECT min(date_trunc('hour', time) - interval '7 days') AS v FROM usage";
