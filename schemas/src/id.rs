@@ -76,7 +76,7 @@ impl CallIds {
     /// The id of a call that begins then.
     pub fn next(&mut self, begun: Time) -> CallId {
         let micros = u64::try_from(begun.as_micros()).unwrap_or_default();
-        let time = micros / 1_000 << 12 | (micros % 1_000 << 12) / 1_000;
+        let time = micros.saturating_mul(4_096 / 8) / (1_000 / 8);
         if time >> 12 < self.last >> 12 {
             // The clock was set back: what it said before may come again.
             *self = Self::new(rand::random());
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn ids_of_calls_sort_by_time_and_none_comes_twice_even_when_the_clock_is_set_back() {
-        let begun = |micros| Time::from_micros(1_789_516_800_000_000 + micros);
+        let begun = |micros: i64| Time::from_micros(1_789_516_800_000_000 + micros);
         let mut ids = CallIds::new(7);
         // The second and third begin in one microsecond, the last two before the first.
         let made = [0, 999, 999, 1_000, 5_000_000, 1, 2].map(|micros| (begun(micros), ids.next(begun(micros))));
