@@ -61,6 +61,7 @@ mod functions;
 mod gate;
 mod growth;
 mod implied;
+mod indexed;
 mod instant;
 mod interpolated;
 mod interval;

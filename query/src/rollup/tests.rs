@@ -94,7 +94,8 @@ fn rows_come_by_tenant_and_time_whatever_the_order_they_were_in() {
     let (forth, back) = (made(table, &rows).unwrap(), made(table, &backwards).unwrap());
     let names: Vec<String> = forth.iter().map(name_of).collect();
     // There is one model, so those by it would have as many rows.
-    assert_eq!(names, ["hourly", "daily", "daily_key", "daily_user", "daily_tags"]);
+    let kept = ["hourly", "daily", "hourly_anyone", "daily_anyone", "daily_key", "daily_user", "daily_tags"];
+    assert_eq!(names, kept);
     for (forth, back) in forth.iter().zip(&back) {
         assert_eq!(forth.rows, back.rows, "{}", name_of(forth));
         assert_eq!(forth.rows.schema(), forth.rollup.schema(table));
@@ -134,10 +135,10 @@ fn rows_that_differ_have_those_of_few_columns() {
         let names = made.iter().filter(|made| made.tag.is_none()).map(name_of);
         names.filter(|name| !["daily_user", "daily_tags"].contains(&&**name)).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(with(1, 1), "hourly daily daily_key");
-    assert_eq!(with(5_003, 1), "hourly_model daily_model");
+    assert_eq!(with(1, 1), "hourly daily hourly_anyone daily_anyone daily_key");
+    assert_eq!(with(5_003, 1), "hourly_model daily_model hourly_anyone daily_anyone");
     // Its two hours do not have twice as many rows as the day.
-    assert_eq!(with(5_003, 97), "hourly_model hourly_tenant daily_tenant");
+    assert_eq!(with(5_003, 97), "hourly_model hourly_tenant daily_tenant hourly_anyone");
     assert_eq!(with(1, 5_003), "hourly_tenant daily_tenant");
 }
 

@@ -35,7 +35,7 @@ use datafusion::{
 use object_store::path::Path;
 use schemas::policy::Tenants;
 
-use super::{fence::FenceExec, gate::Gate, pass, span::span};
+use super::{fence::FenceExec, gate::Gate, indexed::Indexed, pass, span::span};
 use crate::{
     cut::Slice,
     lake::DataFile,
@@ -43,7 +43,6 @@ use crate::{
 };
 
 /// The column that says whose a row is.
-/// The column that fences compare.
 pub(super) const TENANT: &str = "tenant";
 
 /// The columns of a table that a caller sees. Places in the log count the records of every tenant, so they are shown only
@@ -186,7 +185,9 @@ impl Fenced {
         let files: Vec<_> = files.into_iter().map(|(path, size)| in_store(path, size)).collect();
         let store = state.runtime_env().object_store(&self.store)?;
         let metadata = state.runtime_env().cache_manager.get_file_metadata_cache();
-        let reader: Arc<dyn ParquetFileReaderFactory> = Arc::new(CachedParquetFileReaderFactory::new(store, metadata));
+        let reader = CachedParquetFileReaderFactory::new(store, metadata);
+        let reader: Arc<dyn ParquetFileReaderFactory> =
+            if skip.is_empty() { Arc::new(reader) } else { Arc::new(Indexed(reader)) };
         let mut source = ParquetSource::new(TableSchema::from(Arc::clone(schema)))
             .with_table_parquet_options(state.table_options().parquet.clone())
             .with_parquet_file_reader_factory(reader);

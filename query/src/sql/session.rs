@@ -61,6 +61,9 @@ use super::{
 /// The temporary space that all queries together may use.
 const SPILL_BYTES: u64 = 4 << 30;
 
+/// The memory in which footers and page indexes of files are kept, beside the pool.
+const FOOTER_BYTES: usize = 128 << 20;
+
 /// What sessions share.
 pub(crate) fn runtime(pool_bytes: usize) -> Result<Arc<RuntimeEnv>> {
     let disk = DiskManagerBuilder::default()
@@ -69,6 +72,7 @@ pub(crate) fn runtime(pool_bytes: usize) -> Result<Arc<RuntimeEnv>> {
     RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(pool_bytes)))
         .with_disk_manager_builder(disk)
+        .with_metadata_cache_limit(FOOTER_BYTES)
         .build_arc()
 }
 

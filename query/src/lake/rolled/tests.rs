@@ -63,8 +63,9 @@ async fn stand_for(lake: &Lake) -> BTreeMap<&'static str, (u64, u64)> {
     all
 }
 
-/// How many rollups are worth keeping of rows of one hour that are much alike: the hour's, and those by key, user and tags.
-const KEPT: usize = 4;
+/// How many rollups are worth keeping of rows of one hour that are much alike: the hour's, of each tenant and of all, and those by key, user
+/// and tags.
+const KEPT: usize = 5;
 
 /// The paths of all rollups that are on the store.
 async fn on_the_store(home: &Home) -> Vec<Path> {
