@@ -138,7 +138,7 @@ fn rows_that_differ_have_those_of_few_columns() {
     assert_eq!(with(1, 1), "hourly daily hourly_anyone daily_anyone daily_key");
     assert_eq!(with(5_003, 1), "hourly_model daily_model hourly_anyone daily_anyone");
     // Its two hours do not have twice as many rows as the day.
-    assert_eq!(with(5_003, 97), "hourly_model hourly_tenant daily_tenant hourly_anyone");
+    assert_eq!(with(5_003, 97), "hourly_model hourly_tenant daily_tenant daily_anyone");
     assert_eq!(with(1, 5_003), "hourly_tenant daily_tenant");
 }
 
