@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path};
 use tempfile::TempDir;
 
@@ -55,4 +57,18 @@ async fn a_put_on_the_condition_of_the_old_content_is_refused() {
     let options = PutOptions { mode: PutMode::Update(version), ..PutOptions::default() };
     let put = Durable::new().put_opts(&place(&directory, "x"), "x".into(), options).await;
     assert!(matches!(put, Err(Error::NotImplemented { .. })), "{put:?}");
+}
+
+#[tokio::test]
+async fn parts_of_a_file_are_read_and_what_is_not_in_it_is_an_error() {
+    let directory = TempDir::new().expect("a directory");
+    let (path, store) = (place(&directory, "file"), Durable::new());
+    let gone = store.get_ranges(&path, &[0..1]).await;
+    assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
+    store.put(&path, "0123456789".into()).await.expect("put");
+    assert_eq!(store.get_ranges(&path, &[7..10, 0..2, 4..4]).await.unwrap(), ["789", "01", ""]);
+    for beyond in [9..11, 0..u64::MAX, Range { start: 3, end: 2 }] {
+        let refused = store.get_ranges(&path, &[0..1, beyond.clone()]).await;
+        assert!(matches!(refused, Err(Error::Generic { .. })), "{beyond:?}: {refused:?}");
+    }
 }
