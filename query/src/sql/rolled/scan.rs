@@ -148,7 +148,7 @@ impl Rolled {
         };
         let skip = self.skip.iter().filter(known).cloned().collect::<Vec<_>>();
         let files = files.into_iter().map(|(stored, path)| (path.clone(), stored.size)).collect();
-        fenced.parquet(state, &schema, &columns, files, &skip)
+        fenced.parquet(state, &schema, &columns, files, (&skip, false))
     }
 }
 
