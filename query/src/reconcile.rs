@@ -69,6 +69,8 @@ pub struct Line {
     pub class: Option<TokenClass>,
     /// The key, project or principal, if it states one.
     pub key: Option<String>,
+    /// All that its result is grouped by, where lines come as results of a bucket: no two results of one bucket have the same.
+    pub grouped: String,
     /// How many tokens or units.
     pub quantity: Option<i128>,
     /// What that cost.

@@ -134,6 +134,7 @@ fn line<'a>(starts: Timestamp, cell: &dyn Fn(&str) -> &'a str, page: &mut Page) 
         model,
         class,
         key: key.map(str::to_owned),
+        grouped: String::new(),
         quantity,
         cost: Some(cost),
         id: id.clone(),
