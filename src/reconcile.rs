@@ -100,9 +100,8 @@ fn pair(text: &str) -> Result<(String, String), &'static str> {
 }
 
 fn percent(text: &str) -> Result<i128, &'static str> {
-    parse_decimal(text, 2)
-        .filter(|points| (0..=10_000).contains(points))
-        .ok_or("write a percentage with at most two decimals")
+    let points = parse_decimal(text, 2).ok_or("write a percentage with at most two decimals")?;
+    if (0..=10_000).contains(&points) { Ok(points) } else { Err("a percentage is at least 0 and at most 100") }
 }
 
 fn dollars(text: &str) -> Result<Pico, &'static str> {
@@ -316,4 +315,22 @@ fn row(found: &Found, models: &BTreeMap<String, String>) -> Value {
         "difference_quantity": both(invoice.quantity.map(|theirs| theirs - ours.quantity.unwrap_or(0))),
         "difference_usd": usd(difference),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent;
+
+    #[test]
+    fn a_tolerance_is_a_percentage_or_told_what_it_is_not() {
+        for (text, points) in [("0", 0), ("0.1", 10), ("100", 10_000), ("100.00", 10_000)] {
+            assert_eq!(percent(text), Ok(points), "{text}");
+        }
+        for beyond in ["101", "100.01", "-1"] {
+            assert_eq!(percent(beyond), Err("a percentage is at least 0 and at most 100"), "{beyond}");
+        }
+        for unread in ["", "a", "0.001", "1e1", "5%"] {
+            assert_eq!(percent(unread), Err("write a percentage with at most two decimals"), "{unread}");
+        }
+    }
 }
