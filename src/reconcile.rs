@@ -34,7 +34,7 @@ const SETTLED_AFTER: std::time::Duration = std::time::Duration::from_secs(2 * 86
 /// openai: pages of /v1/organization/costs and /usage/completions, /embeddings and /moderations; other usage is left out, and told. anthropic: pages of cost_report and usage_report/messages. bedrock: a Cost and Usage
 /// Report 2.0, CSV or Parquet. Usage and costs of the same days may be given together. Exits with 0 if all is alike within the tolerance, else
 /// with 1. A difference is `missing` if the invoice has more than we do, `excess` if we have more; its cause is what it may come from.
-/// The files of a Cost and Usage Report are to be of one state of it. A day that the export has without anything in it is compared too. Give all pages: one after which there is more (has_more) is refused alone.
+/// The files of a Cost and Usage Report are to be of one state of it. A day that the export has without anything in it is compared too. Give all pages: one after which there is more (has_more) is refused alone, and so is a day that was fetched twice.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Whose export it is.

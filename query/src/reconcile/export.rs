@@ -196,7 +196,8 @@ fn shown(at: Time) -> String {
 /// alike may be two, so only a time with all of its lines stands twice. Of what is left out two alike may be two as well, as taxes of two
 /// accounts are; it is compared with nothing, so it refuses nothing.
 fn refuse_twice(pages: &[Page]) -> Result<(), String> {
-    let (mut spans, mut grouped, mut times) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut spans = BTreeSet::<(Stated, Time, Time)>::new();
+    let (mut grouped, mut times) = (BTreeSet::new(), BTreeSet::new());
     let twice = |at: Time, how: &str| Err(format!("the bucket of {} is given twice, {how}", shown(at)));
     for page in pages {
         let (of, (parts, others)) = (page.stated(), page.parts());
