@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use schemas::{
-    config::is_tag_name,
+    config::{TAG_NAME, is_tag_name},
     decision::Claim,
     error_code::ErrorCode,
     event::{Api, Attempt, Learned, Outcome, Settled},
@@ -479,8 +479,7 @@ pub(crate) fn tags(value: Value<'_>) -> Result<Vec<(String, String)>, Wrong> {
     for (name, value) in members {
         let name = name.decoded().into_owned();
         if !is_tag_name(&name) {
-            let rule = "1 to 64 letters, digits, dashes, dots or underscores";
-            return Err(wrong(format!("the name of a tag has {rule}: {name:?}")));
+            return Err(wrong(format!("{TAG_NAME}: {name:?}")));
         }
         if tags.iter().any(|(known, _)| *known == name) {
             return Err(wrong(format!("`tags` has a name twice: {name:?}")));

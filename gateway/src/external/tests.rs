@@ -104,10 +104,7 @@ fn each_reason_against_a_tag_is_told_as_it_is() {
     let long = format!(r#""{}":"v""#, "n".repeat(65));
     for name in [r#""a/b":"v""#, r#""x%20y":"v""#, r#""ü":"v""#, r#""p:q":"v""#, r#""*":"v""#, r#""":"v""#, &long] {
         let why = told(name).unwrap_err();
-        assert!(
-            why.starts_with("the name of a tag has 1 to 64 letters, digits, dashes, dots or underscores: "),
-            "{why}"
-        );
+        assert!(why.starts_with("a tag's name has 1 to 64 letters, digits, dashes, dots or underscores: "), "{why}");
     }
     assert_eq!(told(r#""a":"1","a":"2""#).unwrap_err(), r#"`tags` has a name twice: "a""#);
     let many = |count: usize| (0..count).map(|number| format!(r#""t{number}":"v""#)).collect::<Vec<_>>().join(",");
