@@ -7,7 +7,7 @@ use schemas::{time::Time, tokens::TokenClass};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::{Line, Page, amount, export::Bucket};
+use super::{Grouped, Line, Page, amount, export::Bucket};
 
 #[derive(Deserialize)]
 struct Written {
@@ -99,7 +99,8 @@ impl Of {
     fn lines(self, bucket: Bucket, lines: &mut Vec<Line>) -> Result<(), String> {
         let groups =
             [&self.model, &self.description, &self.cost_type, &self.token_type, &self.workspace_id, &self.api_key_id];
-        let grouped = format!("{groups:?} {} {} {}", self.service_tier, self.context_window, self.inference_geo);
+        let finer = [&self.service_tier, &self.context_window, &self.inference_geo].map(Value::to_string);
+        let grouped = Grouped { by: format!("{groups:?}"), finer };
         let key = self.api_key_id.or(self.workspace_id);
         let is_search = self.cost_type.as_deref() == Some("web_search");
         // What is no model is something else that is paid for, but for searches, which models make.

@@ -10,7 +10,7 @@ use std::{
 
 use schemas::{event::Operation, money::Pico, time::Time, tokens::TokenClass};
 
-use super::{Book, Cell, Endpoint, Endpoints, Line, Names};
+use super::{Book, Cell, Endpoint, Endpoints, Grouped, Line, Names};
 
 /// What is stated of a day without exception: what has no line then has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -190,26 +190,34 @@ fn shown(at: Time) -> String {
 /// Refuses what stands twice, in one page or in two, in whichever order.
 ///
 /// OpenAI and Anthropic group the results of a bucket, so no two of one fetch are grouped alike: one that is once more is fetched again,
-/// whatever it has come to since. Results of the same bucket that are grouped otherwise are its rest in the next page, or of another account,
-/// and those of another endpoint are other usage: they add up. The buckets of one fetch have one width, so what overlaps with other bounds
-/// is fetched twice. AWS groups nothing, and breaks a report into files anywhere: without what tells lines apart (else they are taken once) two
+/// whatever it has come to since, and be it with tiers or users told apart. Results of the same bucket that are grouped otherwise are its rest
+/// in the next page, or of another account, and those of another endpoint are other usage: they add up. The buckets of one fetch have one
+/// width, so what overlaps with other bounds is fetched twice. AWS groups nothing, and breaks a report into files anywhere: without what tells lines apart (else they are taken once) two
 /// alike may be two, so only a time with all of its lines stands twice. Of what is left out two alike may be two as well, as taxes of two
 /// accounts are; it is compared with nothing, so it refuses nothing.
 fn refuse_twice(pages: &[Page]) -> Result<(), String> {
     let mut spans = BTreeSet::<(Stated, Time, Time)>::new();
-    let (mut grouped, mut times) = (BTreeSet::new(), BTreeSet::new());
+    let mut grouped = BTreeMap::<(Stated, Time, &str), Vec<&Grouped>>::new();
+    let mut times = BTreeSet::new();
     let twice = |at: Time, how: &str| Err(format!("the bucket of {} is given twice, {how}", shown(at)));
     for page in pages {
         let (of, (parts, others)) = (page.stated(), page.parts());
         for (bucket, lines) in parts {
             spans.extend(bucket.ends.map(|ends| (of, bucket.starts, ends)));
             // Within a bucket several lines are of one result.
-            let groups: BTreeSet<&str> = lines.into_iter().map(|line| line.grouped.as_str()).collect();
-            if groups.into_iter().any(|group| !grouped.insert((of, bucket.starts, group))) {
+            let groups: BTreeSet<&Grouped> = lines.into_iter().map(|line| &line.grouped).collect();
+            let is_again = groups.iter().any(|group| {
+                let before = grouped.get(&(of, bucket.starts, group.by.as_str()));
+                before.is_some_and(|others| others.iter().any(|other| other.meets(group)))
+            });
+            if is_again {
                 return twice(
                     bucket.starts,
                     "with lines that are grouped alike: give each page of one fetch once; accounts that nothing tells apart (group_by) are compared one by one",
                 );
+            }
+            for group in groups {
+                grouped.entry((of, bucket.starts, group.by.as_str())).or_default().push(group);
             }
         }
         for part in others {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    Endpoint, Endpoints, Line, Page, amount,
+    Endpoint, Endpoints, Grouped, Line, Page, amount,
     export::{Aside, Bucket},
 };
 
@@ -127,7 +127,8 @@ impl Written<'_> {
 impl Of<'_> {
     fn lines(self, bucket: Bucket, tells_items: bool, lines: &mut Vec<Line>) -> Result<(), String> {
         let groups = [&self.model, &self.line_item, &self.project_id, &self.api_key_id];
-        let grouped = format!("{groups:?} {} {} {}", self.user_id, self.batch, self.service_tier);
+        let finer = [&self.user_id, &self.batch, &self.service_tier].map(Value::to_string);
+        let grouped = Grouped { by: format!("{groups:?}"), finer };
         let key = self.api_key_id.or(self.project_id);
         let line = |model: &str, class, quantity, cost| Line {
             day: bucket.day(),

@@ -888,9 +888,6 @@ fn a_day_that_is_fetched_twice_is_told_in_another_grain_and_with_other_numbers_t
     let embedded = with("object", "organization.usage.embeddings.result".into(), one.clone());
     for other in [
         bucket(0, 24, &[usage("m2", 1_000, 50)]),
-        bucket(0, 24, &[with("batch", true.into(), one.clone())]),
-        bucket(0, 24, &[with("service_tier", "flex".into(), one.clone())]),
-        bucket(0, 24, &[with("user_id", "u".into(), one.clone())]),
         bucket(0, 24, &[with("project_id", "p".into(), one.clone())]),
         bucket(0, 24, &[with("api_key_id", "k".into(), one.clone())]),
         bucket(24, 24, std::slice::from_ref(&one)),
@@ -903,10 +900,18 @@ fn a_day_that_is_fetched_twice_is_told_in_another_grain_and_with_other_numbers_t
             assert_eq!(asked(&files), Ok(()), "{}", String::from_utf8_lossy(&other));
         }
     }
+    // What is told apart by tier and so on is one with what is not, and not with another tier.
+    let fine =
+        with("user_id", "u".into(), with("batch", false.into(), with("service_tier", "flex".into(), one.clone())));
+    for (name, value) in [("batch", true.into()), ("service_tier", "default".into()), ("user_id", "v".into())] {
+        let other = with(name, value, fine.clone());
+        assert_eq!(asked(&[bucket(0, 24, std::slice::from_ref(&fine)), bucket(0, 24, &[other])]), Ok(()), "{name}");
+    }
     let whole = [one.clone(), usage("m2", 7, 7)];
     for (other, why) in [
         (bucket(0, 24, &whole), "2026-11-02 is given twice"),
         (bucket(0, 24, std::slice::from_ref(&grown)), "2026-11-02 is given twice"),
+        (bucket(0, 24, &[fine]), "2026-11-02 is given twice"),
         (bucket(7, 1, std::slice::from_ref(&one)), "2026-11-02T07:00:00.000000Z is given twice, in that of 2026-11-02"),
         (bucket(0, 1, std::slice::from_ref(&grown)), "given twice"),
         (bucket(23, 1, &[usage("m2", 7, 7)]), "2026-11-02T23:00:00.000000Z is given twice, in that of 2026-11-02"),
@@ -925,17 +930,20 @@ fn a_day_that_is_fetched_twice_is_told_in_another_grain_and_with_other_numbers_t
         read(Vendor::Anthropic, format!(r#"{{"data":[{bucket}]}}"#).as_bytes()).unwrap().remove(0)
     };
     let (day, hour) = ("2026-11-03T00:00:00Z", "2026-11-02T01:00:00Z");
+    let finer = r#","service_tier":"standard","context_window":"0-200k","inference_geo":"global""#;
+    let other = |was: &str, is: &str| finer.replace(was, is);
     for (ends, rest, is_twice) in [
-        (day, "", true),
-        (hour, "", true),
-        (hour, r#","service_tier":"batch""#, true),
-        (day, r#","service_tier":"batch""#, false),
-        (day, r#","context_window":"200k-1M""#, false),
-        (day, r#","inference_geo":"us""#, false),
-        (day, r#","workspace_id":"w""#, false),
-        (day, r#","api_key_id":"k""#, false),
+        (day, finer.to_owned(), true),
+        (day, String::new(), true),
+        (hour, finer.to_owned(), true),
+        (hour, other("standard", "batch"), true),
+        (day, other("standard", "batch"), false),
+        (day, other("0-200k", "200k-1M"), false),
+        (day, other("global", "us"), false),
+        (day, format!(r#"{finer},"workspace_id":"w""#), false),
+        (day, format!(r#"{finer},"api_key_id":"k""#), false),
     ] {
-        let both = Export::of(vec![anthropic(day, "", 1), anthropic(ends, rest, 2)]);
+        let both = Export::of(vec![anthropic(day, finer, 1), anthropic(ends, &rest, 2)]);
         assert_eq!(both.is_err_and(|why| why.contains("is given twice")), is_twice, "{ends} {rest}");
     }
 }
@@ -949,7 +957,7 @@ fn a_bucket_that_is_given_twice_is_told_beside_lines_that_are_taken_once() {
         model: "m".into(),
         class: Some(Output),
         key: None,
-        grouped: "m".into(),
+        grouped: Grouped { by: "m".into(), ..Grouped::default() },
         quantity: Some(1),
         cost: None,
         id: id.map(str::to_owned),
