@@ -34,7 +34,7 @@ const SETTLED_AFTER: std::time::Duration = std::time::Duration::from_secs(2 * 86
 /// openai: pages of /v1/organization/costs and /usage/completions, /embeddings and /moderations; other usage is left out, and told. anthropic: pages of cost_report and usage_report/messages. bedrock: a Cost and Usage
 /// Report 2.0, CSV or Parquet. Usage and costs of the same days may be given together. Exits with 0 if all is alike within the tolerance, else
 /// with 1. A difference is `missing` if the invoice has more than we do, `excess` if we have more; its cause is what it may come from.
-/// The files of a Cost and Usage Report are to be of one state of it. A day that the export has without anything in it is compared too. Give all pages: one after which there is more (has_more) is refused alone.
+/// The files of a Cost and Usage Report are to be of one state of it. A day that the export has without anything in it is compared too. Give all pages: one after which there is more (has_more) is refused alone, and so is a day that was fetched twice.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Whose export it is.
@@ -100,9 +100,8 @@ fn pair(text: &str) -> Result<(String, String), &'static str> {
 }
 
 fn percent(text: &str) -> Result<i128, &'static str> {
-    parse_decimal(text, 2)
-        .filter(|points| (0..=10_000).contains(points))
-        .ok_or("write a percentage with at most two decimals")
+    let points = parse_decimal(text, 2).ok_or("write a percentage with at most two decimals")?;
+    if (0..=10_000).contains(&points) { Ok(points) } else { Err("a percentage is at least 0 and at most 100") }
 }
 
 fn dollars(text: &str) -> Result<Pico, &'static str> {
@@ -316,4 +315,22 @@ fn row(found: &Found, models: &BTreeMap<String, String>) -> Value {
         "difference_quantity": both(invoice.quantity.map(|theirs| theirs - ours.quantity.unwrap_or(0))),
         "difference_usd": usd(difference),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent;
+
+    #[test]
+    fn a_tolerance_is_a_percentage_or_told_what_it_is_not() {
+        for (text, points) in [("0", 0), ("0.1", 10), ("100", 10_000), ("100.00", 10_000)] {
+            assert_eq!(percent(text), Ok(points), "{text}");
+        }
+        for beyond in ["101", "100.01", "-1"] {
+            assert_eq!(percent(beyond), Err("a percentage is at least 0 and at most 100"), "{beyond}");
+        }
+        for unread in ["", "a", "0.001", "1e1", "5%"] {
+            assert_eq!(percent(unread), Err("write a percentage with at most two decimals"), "{unread}");
+        }
+    }
 }

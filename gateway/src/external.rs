@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use schemas::{
-    config::is_tag_name,
+    config::{TAG_NAME, is_tag_name},
     decision::Claim,
     error_code::ErrorCode,
     event::{Api, Attempt, Learned, Outcome, Settled},
@@ -478,8 +478,14 @@ pub(crate) fn tags(value: Value<'_>) -> Result<Vec<(String, String)>, Wrong> {
     let mut tags: Vec<(String, String)> = Vec::new();
     for (name, value) in members {
         let name = name.decoded().into_owned();
-        if !is_tag_name(&name) || tags.iter().any(|(known, _)| *known == name) || tags.len() >= TAGS_MAX {
-            return Err(wrong(format!("`tags` has at most {TAGS_MAX} names, each once: {name:?}")));
+        if !is_tag_name(&name) {
+            return Err(wrong(format!("{TAG_NAME}: {name:?}")));
+        }
+        if tags.iter().any(|(known, _)| *known == name) {
+            return Err(wrong(format!("`tags` has a name twice: {name:?}")));
+        }
+        if tags.len() >= TAGS_MAX {
+            return Err(wrong(format!("`tags` has at most {TAGS_MAX} names")));
         }
         let value = text("tags", value)?;
         tags.push((name, value));

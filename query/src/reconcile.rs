@@ -69,12 +69,32 @@ pub struct Line {
     pub class: Option<TokenClass>,
     /// The key, project or principal, if it states one.
     pub key: Option<String>,
+    /// What its result is grouped by, where lines come as results of a bucket.
+    pub grouped: Grouped,
     /// How many tokens or units.
     pub quantity: Option<i128>,
     /// What that cost.
     pub cost: Option<Pico>,
     /// What the file itself tells it from all others by, where it does: then two that say the same are two, and one that stands twice is one.
     pub id: Option<String>,
+}
+
+/// What a result is grouped by: no two results of one bucket have all of it alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Grouped {
+    /// Model, item, key and so on.
+    pub by: String,
+    /// What else it may be grouped by, as JSON; `null` where it is not, since this says nothing of whose it is.
+    pub finer: [String; 3],
+}
+
+impl Grouped {
+    /// Whether both may be of the same usage: what one does not tell apart has all that the other does.
+    fn meets(&self, other: &Self) -> bool {
+        let is_any = |name: &String| name == "null";
+        self.by == other.by
+            && self.finer.iter().zip(&other.finer).all(|(one, next)| one == next || is_any(one) || is_any(next))
+    }
 }
 
 /// What one side says of a cell.

@@ -47,7 +47,7 @@ pub use routing::{By, Cause, MOST_TARGETS, MOST_WEIGHT, Patience, Retry, Strateg
 pub use secret::Secret;
 pub use server::{Cors, MeteringConfig, Server, TokenEvents};
 pub use store::{Fsync, Kafka, LakeUrl, Listen, Log};
-pub use tenant::is_tag_name;
+pub use tenant::{TAG_NAME, is_tag_name};
 pub use tls::{Listener, Tls};
 
 use self::{

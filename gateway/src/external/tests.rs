@@ -94,6 +94,25 @@ fn usage_that_passed_elsewhere_is_an_attempt_of_the_keys_tenant() {
     assert_ne!(other.content, learned.content);
 }
 
+#[test]
+fn each_reason_against_a_tag_is_told_as_it_is() {
+    let told = |members: &str| {
+        let text = format!("{{{members}}}");
+        let tree = Tree::read(text.as_bytes()).unwrap();
+        tags(tree.root()).map_err(|(_, why)| why)
+    };
+    let long = format!(r#""{}":"v""#, "n".repeat(65));
+    for name in [r#""a/b":"v""#, r#""x%20y":"v""#, r#""ü":"v""#, r#""p:q":"v""#, r#""*":"v""#, r#""":"v""#, &long] {
+        let why = told(name).unwrap_err();
+        assert!(why.starts_with("a tag's name has 1 to 64 letters, digits, dashes, dots or underscores: "), "{why}");
+    }
+    assert_eq!(told(r#""a":"1","a":"2""#).unwrap_err(), r#"`tags` has a name twice: "a""#);
+    let many = |count: usize| (0..count).map(|number| format!(r#""t{number}":"v""#)).collect::<Vec<_>>().join(",");
+    assert_eq!(told(&many(TAGS_MAX + 1)).unwrap_err(), "`tags` has at most 16 names");
+    assert_eq!(told(&many(TAGS_MAX)).map(|tags| tags.len()), Ok(TAGS_MAX));
+    assert_eq!(told(r#""..":"v""#), Ok(vec![("..".into(), "v".into())]));
+}
+
 /// What the ledger says of an attempt of `ci` of which 1,000 tokens were reported; it keeps 5,000 more held.
 fn standing(corrected: bool) -> Standing {
     standing_as(Completeness::LowerBound(Doubt::ClientLeft), corrected)

@@ -4,7 +4,14 @@
 //! in a check the most that the call can use, in a settlement what it used. Envoy leaves a descriptor out when it does not know a
 //! value of it, so what is not stated is never taken for none. Pure; it looks nobody up.
 
-use schemas::{bound::Stated, config::is_tag_name, policy::Digest, subject::Subject, tokens::Vector, wire};
+use schemas::{
+    bound::Stated,
+    config::{TAG_NAME, is_tag_name},
+    policy::Digest,
+    subject::Subject,
+    tokens::Vector,
+    wire,
+};
 
 use super::{
     Check, EXPIRES_IN, Ending, Most, Name, Settlement, Stating, Told, Who, Wrong, api, api_of,
@@ -202,8 +209,11 @@ impl Said {
     }
 
     fn tag(&mut self, key: &str) -> Result<&mut String, Wrong> {
-        let name = key.strip_prefix("tag.").filter(|name| is_tag_name(name));
-        let name = name.ok_or_else(|| wrong(format!("`{}` is no entry that is known", short(key))))?;
+        let name =
+            key.strip_prefix("tag.").ok_or_else(|| wrong(format!("`{}` is no entry that is known", short(key))))?;
+        if !is_tag_name(name) {
+            return Err(wrong(format!("`{}`: {TAG_NAME}", short(key))));
+        }
         let place = self.tags.iter().position(|(known, _)| known == name);
         if place.is_none() {
             self.tags.push((name.to_owned(), String::new()));

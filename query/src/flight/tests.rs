@@ -213,9 +213,9 @@ async fn what_is_said_is_the_same_whether_or_not_others_exist() {
         let others = [("CommandGetTables".to_owned(), catalog(true)), ("CommandGetTables".to_owned(), catalog(false))];
         let statements = NOSY.iter().map(|sql| ((*sql).to_owned(), query(sql)));
         for (what, command) in statements.chain(others) {
-            let prepared = (told_of(&alone, &what).await, told_of(&among, &what).await);
+            let prepared = tokio::join!(told_of(&alone, &what), told_of(&among, &what));
             assert_eq!(prepared.0, prepared.1, "{what} prepared, shelved {shelve}");
-            let (alone, among) = (everything(&alone, command.clone()).await, everything(&among, command).await);
+            let (alone, among) = tokio::join!(everything(&alone, command.clone()), everything(&among, command));
             assert_eq!(alone, among, "{what}, shelved {shelve}");
             let said = among.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_else(|error| error);
             for secret in ["secret", "aaaa", "987654321", "000987", "123456789"] {

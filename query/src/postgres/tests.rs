@@ -202,10 +202,12 @@ async fn bytes_are_the_same_whether_or_not_others_exist() {
         let alone = World::new(&own, if shelve { own.len() - 1 } else { 0 }).await;
         let among = World::new(&mixed, if shelve { mixed.len() - 3 } else { 0 }).await;
         for sql in NOSY.iter().chain(CATALOGS) {
-            let mut alone = Client::new(&alone, "tgq-acme").await;
-            let mut among = Client::new(&among, "tgq-acme").await;
-            let said = [alone.simple(sql).await, alone.extended(sql).await];
-            assert_eq!(said, [among.simple(sql).await, among.extended(sql).await], "{sql}, shelved {shelve}");
+            let told = async |world: &World| {
+                let mut client = Client::new(world, "tgq-acme").await;
+                [client.simple(sql).await, client.extended(sql).await]
+            };
+            let (said, other) = tokio::join!(told(&alone), told(&among));
+            assert_eq!(said, other, "{sql}, shelved {shelve}");
             for said in said {
                 let text = String::from_utf8_lossy(&said);
                 for secret in [".secret", "aaaa", "987654321", "000987", "123456789", "0.000000077", "root:"] {

@@ -5,9 +5,9 @@
 
 use schemas::{time::Time, tokens::TokenClass};
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
-use super::{Line, Page, amount, export::Bucket};
+use super::{Grouped, Line, Page, amount, export::Bucket};
 
 #[derive(Deserialize)]
 struct Written {
@@ -34,6 +34,12 @@ struct Of {
     model: Option<String>,
     workspace_id: Option<String>,
     api_key_id: Option<String>,
+    #[serde(default)]
+    service_tier: Value,
+    #[serde(default)]
+    context_window: Value,
+    #[serde(default)]
+    inference_geo: Value,
     uncached_input_tokens: Option<i128>,
     cache_read_input_tokens: Option<i128>,
     output_tokens: Option<i128>,
@@ -91,6 +97,10 @@ impl Written {
 
 impl Of {
     fn lines(self, bucket: Bucket, lines: &mut Vec<Line>) -> Result<(), String> {
+        let groups =
+            [&self.model, &self.description, &self.cost_type, &self.token_type, &self.workspace_id, &self.api_key_id];
+        let finer = [&self.service_tier, &self.context_window, &self.inference_geo].map(Value::to_string);
+        let grouped = Grouped { by: format!("{groups:?}"), finer };
         let key = self.api_key_id.or(self.workspace_id);
         let is_search = self.cost_type.as_deref() == Some("web_search");
         // What is no model is something else that is paid for, but for searches, which models make.
@@ -101,6 +111,7 @@ impl Of {
             model: model.clone(),
             class,
             key: key.clone(),
+            grouped: grouped.clone(),
             quantity,
             cost,
             id: None,

@@ -18,7 +18,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::{time::Time, tokens::TokenClass};
 
 use super::{
-    Line, Page, amount,
+    Grouped, Line, Page, amount,
     export::{Aside, Bucket},
 };
 
@@ -134,6 +134,7 @@ fn line<'a>(starts: Timestamp, cell: &dyn Fn(&str) -> &'a str, page: &mut Page) 
         model,
         class,
         key: key.map(str::to_owned),
+        grouped: Grouped::default(),
         quantity,
         cost: Some(cost),
         id: id.clone(),

@@ -18,7 +18,7 @@ pub enum Endpoint {
 }
 
 /// Several of them: a bit for each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoints(u8);
 
 impl Endpoints {

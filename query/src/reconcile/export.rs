@@ -10,10 +10,10 @@ use std::{
 
 use schemas::{event::Operation, money::Pico, time::Time, tokens::TokenClass};
 
-use super::{Book, Cell, Endpoint, Endpoints, Line, Names};
+use super::{Book, Cell, Endpoint, Endpoints, Grouped, Line, Names};
 
 /// What is stated of a day without exception: what has no line then has none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stated {
     /// Tokens and units, of what these count.
     pub usage: Endpoints,
@@ -46,6 +46,9 @@ pub struct Aside {
     /// What it comes to, if it states money.
     pub cost: Option<Pico>,
 }
+
+/// Lines of a page.
+type Lines<'page> = Vec<&'page Line>;
 
 /// What is in a file and is compared with nothing here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,19 +126,21 @@ impl Page {
         Stated { usage, costs }
     }
 
-    /// When each bucket begins, and its lines that nothing tells apart, in an order that does not depend on that of the file.
-    fn parts(&self) -> Vec<(Time, Vec<&Line>)> {
+    /// Its buckets with their lines that nothing names, and when the others begin that nothing names, in an order that does not depend on that
+    /// of the file.
+    fn parts(&self) -> (Vec<(Bucket, Lines<'_>)>, BTreeMap<Time, Lines<'_>>) {
         let mut rest = self.lines.iter();
-        let own = |bucket: &Bucket| (bucket.starts, rest.by_ref().take(bucket.lines).collect::<Vec<_>>());
-        let mut parts: Vec<(Time, Vec<&Line>)> = self.buckets.iter().map(own).collect();
-        let mut others: BTreeMap<Time, Vec<&Line>> = BTreeMap::new();
-        rest.for_each(|line| others.entry(line.starts).or_default().push(line));
-        parts.extend(others);
-        for (_, lines) in &mut parts {
-            lines.retain(|line| line.id.is_none());
-            lines.sort();
+        let mut parts = Vec::new();
+        for bucket in &self.buckets {
+            let lines: Lines<'_> = rest.by_ref().take(bucket.lines).filter(|line| line.id.is_none()).collect();
+            if !lines.is_empty() {
+                parts.push((*bucket, lines));
+            }
         }
-        parts
+        let mut others: BTreeMap<Time, Lines<'_>> = BTreeMap::new();
+        rest.filter(|line| line.id.is_none()).for_each(|line| others.entry(line.starts).or_default().push(line));
+        others.values_mut().for_each(|lines| lines.sort());
+        (parts, others)
     }
 
     /// Whether another goes on where this ends: with its last bucket, or right behind it.
@@ -176,12 +181,57 @@ fn once<L: Clone + PartialEq>(
     Ok(again)
 }
 
-/// When a bucket begins that stands twice, in one page or in two, in whichever order its lines are. Buckets of one time with other lines are
-/// of other accounts or of the other endpoint; lines that their file tells apart are taken once.
-fn twice(pages: &[Page]) -> Option<Time> {
-    let mut seen = BTreeSet::new();
-    let mut parts = pages.iter().flat_map(Page::parts).filter(|(_, lines)| !lines.is_empty());
-    parts.find(|part| !seen.insert(part.clone())).map(|(at, _)| at)
+/// A time as it is told: a day by its date.
+fn shown(at: Time) -> String {
+    let at = at.to_string();
+    at.strip_suffix("T00:00:00.000000Z").map_or(at.clone(), str::to_owned)
+}
+
+/// Refuses what stands twice, in one page or in two, in whichever order.
+///
+/// OpenAI and Anthropic group the results of a bucket, so no two of one fetch are grouped alike: one that is once more is fetched again,
+/// whatever it has come to since, and be it with tiers or users told apart. Results of the same bucket that are grouped otherwise are its rest
+/// in the next page, or of another account, and those of another endpoint are other usage: they add up. The buckets of one fetch have one
+/// width, so what overlaps with other bounds is fetched twice. AWS groups nothing, and breaks a report into files anywhere: without what tells lines apart (else they are taken once) two
+/// alike may be two, so only a time with all of its lines stands twice. Of what is left out two alike may be two as well, as taxes of two
+/// accounts are; it is compared with nothing, so it refuses nothing.
+fn refuse_twice(pages: &[Page]) -> Result<(), String> {
+    let mut spans = BTreeSet::<(Stated, Time, Time)>::new();
+    let mut grouped = BTreeMap::<(Stated, Time, &str), Vec<&Grouped>>::new();
+    let mut times = BTreeSet::new();
+    let twice = |at: Time, how: &str| Err(format!("the bucket of {} is given twice, {how}", shown(at)));
+    for page in pages {
+        let (of, (parts, others)) = (page.stated(), page.parts());
+        for (bucket, lines) in parts {
+            spans.extend(bucket.ends.map(|ends| (of, bucket.starts, ends)));
+            // Within a bucket several lines are of one result.
+            let groups: BTreeSet<&Grouped> = lines.into_iter().map(|line| &line.grouped).collect();
+            let is_again = groups.iter().any(|group| {
+                let before = grouped.get(&(of, bucket.starts, group.by.as_str()));
+                before.is_some_and(|others| others.iter().any(|other| other.meets(group)))
+            });
+            if is_again {
+                return twice(
+                    bucket.starts,
+                    "with lines that are grouped alike: give each page of one fetch once; accounts that nothing tells apart (group_by) are compared one by one",
+                );
+            }
+            for group in groups {
+                grouped.entry((of, bucket.starts, group.by.as_str())).or_default().push(group);
+            }
+        }
+        for part in others {
+            let at = part.0;
+            if !times.insert(part) {
+                return twice(at, "with the same lines: give each page once");
+            }
+        }
+    }
+    // Ordered by when they begin, so if any two overlap, two neighbours do.
+    let overlap = spans.iter().zip(spans.iter().skip(1)).find(|(one, next)| one.0 == next.0 && next.1 < one.2);
+    overlap.map_or(Ok(()), |(one, next)| {
+        twice(next.1, &format!("in that of {} with other bounds too: give the files of one bucket_width", shown(one.1)))
+    })
 }
 
 impl Invoice {
@@ -215,11 +265,7 @@ impl Export {
                 ));
             }
         }
-        if let Some(at) = twice(&pages) {
-            let at = at.to_string();
-            let at = at.strip_suffix("T00:00:00.000000Z").unwrap_or(&at);
-            return Err(format!("the bucket of {at} is given twice, with the same lines: give each page once"));
-        }
+        refuse_twice(&pages)?;
         let mut days: BTreeMap<String, Stated> = BTreeMap::new();
         for page in &pages {
             let stated = page.stated();

@@ -6,10 +6,10 @@ use std::borrow::Cow;
 
 use schemas::{time::Time, tokens::TokenClass};
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::{
-    Endpoint, Endpoints, Line, Page, amount,
+    Endpoint, Endpoints, Grouped, Line, Page, amount,
     export::{Aside, Bucket},
 };
 
@@ -38,6 +38,12 @@ struct Of<'a> {
     line_item: Option<String>,
     project_id: Option<String>,
     api_key_id: Option<String>,
+    #[serde(default)]
+    user_id: Value,
+    #[serde(default)]
+    batch: Value,
+    #[serde(default)]
+    service_tier: Value,
     #[serde(borrow)]
     amount: Option<Amount<'a>>,
     #[serde(borrow)]
@@ -120,6 +126,9 @@ impl Written<'_> {
 
 impl Of<'_> {
     fn lines(self, bucket: Bucket, tells_items: bool, lines: &mut Vec<Line>) -> Result<(), String> {
+        let groups = [&self.model, &self.line_item, &self.project_id, &self.api_key_id];
+        let finer = [&self.user_id, &self.batch, &self.service_tier].map(Value::to_string);
+        let grouped = Grouped { by: format!("{groups:?}"), finer };
         let key = self.api_key_id.or(self.project_id);
         let line = |model: &str, class, quantity, cost| Line {
             day: bucket.day(),
@@ -127,6 +136,7 @@ impl Of<'_> {
             model: model.to_owned(),
             class,
             key: key.clone(),
+            grouped: grouped.clone(),
             quantity,
             cost,
             id: None,

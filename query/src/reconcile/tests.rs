@@ -849,7 +849,7 @@ fn a_bucket_of_more_than_one_day_is_refused() {
 #[test]
 fn a_bucket_that_is_given_twice_is_told() {
     let page = costs(&[(Some("gpt-5-mini-2025-08-07, input"), "2")]);
-    let other = costs(&[(Some("gpt-5-mini-2025-08-07, input"), "3")]);
+    let other = costs(&[(Some("gpt-5-mini-2025-08-07, output"), "2")]);
     let joined =
         |one: &str, next: &str| one.replacen("]}]}", &format!("]}},{}", next.trim_start_matches(r#"{"data":["#)), 1);
     let twice = joined(&page, &page);
@@ -865,6 +865,89 @@ fn a_bucket_that_is_given_twice_is_told() {
     }
 }
 
+/// A bucket of OpenAI's that begins so long after Monday does and is so many hours long, with these results.
+fn bucket(after_hours: i64, hours: i64, results: &[serde_json::Value]) -> Vec<u8> {
+    let starts = schemas::time::Time::parse(MONDAY).unwrap().as_micros() / 1_000_000 + after_hours * 3_600;
+    let data = serde_json::json!([{"start_time": starts, "end_time": starts + hours * 3_600, "results": results}]);
+    serde_json::json!({"data": data, "has_more": false}).to_string().into_bytes()
+}
+
+/// One fetch groups a bucket's results and has buckets of one width; what another fetch says of the same would be added up.
+#[test]
+fn a_day_that_is_fetched_twice_is_told_in_another_grain_and_with_other_numbers_too() {
+    let with = |name: &str, value: serde_json::Value, mut result: serde_json::Value| {
+        result[name] = value;
+        result
+    };
+    let asked = |files: &[Vec<u8>]| {
+        Export::of(files.iter().flat_map(|file| read(Vendor::OpenAi, file).unwrap()).collect()).map(|_| ())
+    };
+    let (one, grown) = (usage("m1", 1_000, 50), usage("m1", 2_000, 90));
+    let day = bucket(0, 24, std::slice::from_ref(&one));
+    // The next page of the bucket, a filter, an account, the day after, another endpoint, and money.
+    let embedded = with("object", "organization.usage.embeddings.result".into(), one.clone());
+    for other in [
+        bucket(0, 24, &[usage("m2", 1_000, 50)]),
+        bucket(0, 24, &[with("project_id", "p".into(), one.clone())]),
+        bucket(0, 24, &[with("api_key_id", "k".into(), one.clone())]),
+        bucket(24, 24, std::slice::from_ref(&one)),
+        bucket(0, 24, std::slice::from_ref(&embedded)),
+        bucket(7, 1, &[embedded]),
+        bucket(7, 1, &[]),
+        bucket(0, 24, &[cost(Some("m1, input"), "1", Some(1_000))]),
+    ] {
+        for files in [[day.clone(), other.clone()], [other.clone(), day.clone()]] {
+            assert_eq!(asked(&files), Ok(()), "{}", String::from_utf8_lossy(&other));
+        }
+    }
+    // What is told apart by tier and so on is one with what is not, and not with another tier.
+    let fine =
+        with("user_id", "u".into(), with("batch", false.into(), with("service_tier", "flex".into(), one.clone())));
+    for (name, value) in [("batch", true.into()), ("service_tier", "default".into()), ("user_id", "v".into())] {
+        let other = with(name, value, fine.clone());
+        assert_eq!(asked(&[bucket(0, 24, std::slice::from_ref(&fine)), bucket(0, 24, &[other])]), Ok(()), "{name}");
+    }
+    let whole = [one.clone(), usage("m2", 7, 7)];
+    for (other, why) in [
+        (bucket(0, 24, &whole), "2026-11-02 is given twice"),
+        (bucket(0, 24, std::slice::from_ref(&grown)), "2026-11-02 is given twice"),
+        (bucket(0, 24, &[fine]), "2026-11-02 is given twice"),
+        (bucket(7, 1, std::slice::from_ref(&one)), "2026-11-02T07:00:00.000000Z is given twice, in that of 2026-11-02"),
+        (bucket(0, 1, std::slice::from_ref(&grown)), "given twice"),
+        (bucket(23, 1, &[usage("m2", 7, 7)]), "2026-11-02T23:00:00.000000Z is given twice, in that of 2026-11-02"),
+    ] {
+        for files in [[day.clone(), other.clone()], [other, day.clone()]] {
+            let told = asked(&files).unwrap_err();
+            assert!(told.contains(why), "{told}");
+        }
+    }
+    // Costs that have changed since, and what Anthropic groups.
+    let paid = |dollars| bucket(0, 24, &[cost(Some("m1, input"), dollars, None)]);
+    assert!(asked(&[paid("1"), paid("2")]).unwrap_err().contains("2026-11-02 is given twice"));
+    let anthropic = |ends: &str, rest: &str, output: u32| {
+        let result = format!(r#"{{"output_tokens":{output},"model":"m1"{rest}}}"#);
+        let bucket = format!(r#"{{"starting_at":"2026-11-02T00:00:00Z","ending_at":"{ends}","results":[{result}]}}"#);
+        read(Vendor::Anthropic, format!(r#"{{"data":[{bucket}]}}"#).as_bytes()).unwrap().remove(0)
+    };
+    let (day, hour) = ("2026-11-03T00:00:00Z", "2026-11-02T01:00:00Z");
+    let finer = r#","service_tier":"standard","context_window":"0-200k","inference_geo":"global""#;
+    let other = |was: &str, is: &str| finer.replace(was, is);
+    for (ends, rest, is_twice) in [
+        (day, finer.to_owned(), true),
+        (day, String::new(), true),
+        (hour, finer.to_owned(), true),
+        (hour, other("standard", "batch"), true),
+        (day, other("standard", "batch"), false),
+        (day, other("0-200k", "200k-1M"), false),
+        (day, other("global", "us"), false),
+        (day, format!(r#"{finer},"workspace_id":"w""#), false),
+        (day, format!(r#"{finer},"api_key_id":"k""#), false),
+    ] {
+        let both = Export::of(vec![anthropic(day, finer, 1), anthropic(ends, &rest, 2)]);
+        assert_eq!(both.is_err_and(|why| why.contains("is given twice")), is_twice, "{ends} {rest}");
+    }
+}
+
 /// What is taken once is still in its bucket when buckets are held against each other.
 #[test]
 fn a_bucket_that_is_given_twice_is_told_beside_lines_that_are_taken_once() {
@@ -874,6 +957,7 @@ fn a_bucket_that_is_given_twice_is_told_beside_lines_that_are_taken_once() {
         model: "m".into(),
         class: Some(Output),
         key: None,
+        grouped: Grouped { by: "m".into(), ..Grouped::default() },
         quantity: Some(1),
         cost: None,
         id: id.map(str::to_owned),

@@ -62,7 +62,8 @@ pub(super) fn value_or_empty(reader: &mut Reader, node: &Node) -> Option<String>
     if reader.scalar(node)?.text.is_empty() { None } else { value(reader, node) }
 }
 
-pub(super) const TAG_NAME: &str = "a tag's name has 1 to 64 letters, digits, dashes, dots or underscores";
+/// What a name has to be to be a tag's, in words.
+pub const TAG_NAME: &str = "a tag's name has 1 to 64 letters, digits, dashes, dots or underscores";
 
 /// Whether clients and keys may call a tag so.
 pub fn is_tag_name(name: &str) -> bool {

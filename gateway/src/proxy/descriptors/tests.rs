@@ -195,7 +195,8 @@ fn one_mistake_is_one_answer() {
     check(&["tenant=acme,model=m"], 0, "`provider` is missing");
     check(&["tenant=acme,provider=p"], 0, "`model` is missing");
     check(&[WHO, "generic_key=x"], 0, "`generic_key` is no entry");
-    check(&[WHO, "tag.a b=x"], 0, "no entry that is known");
+    check(&[WHO, "tags.a=x"], 0, "no entry that is known");
+    check(&[WHO, "tag.a b=x"], 0, "a tag's name has 1 to 64 letters");
     check(&[WHO, "api=grpc"], 0, "`api`");
     check(&[WHO, "expires_in=soon"], 0, "1 to 3600 seconds");
     check(&[WHO, "expires_in=0"], 0, "1 to 3600 seconds");

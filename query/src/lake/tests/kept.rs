@@ -3,6 +3,7 @@
 
 use std::{fs, time::SystemTime};
 
+use futures::future::join_all;
 use schemas::{
     ledger::{Entry, Fact},
     time::Time,
@@ -60,11 +61,12 @@ async fn shelved(lake: &Arc<Lake>, offsets: Range<u64>) {
 }
 
 async fn answers(lake: &Arc<Lake>, known: Time) -> Vec<String> {
-    let mut out = Vec::new();
-    for sql in QUESTIONS {
-        out.push(answered(lake, &sql.replace("{}", &format!("TIMESTAMP '{known}'"))).await.to_string());
-    }
-    out
+    // Each has an engine and threads of its own.
+    let asked = QUESTIONS.map(|sql| async move {
+        let sql = sql.replace("{}", &format!("TIMESTAMP '{known}'"));
+        answered(lake, &sql).await.to_string()
+    });
+    join_all(asked).await
 }
 
 /// Makes everything that is in the lake's folder look as if it had been written ten days ago.

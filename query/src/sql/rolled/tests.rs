@@ -1,6 +1,6 @@
 //! That an answer is the same, byte for byte, whether it is made of rollups or of rows.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use proptest::{
     prelude::{Strategy, any},
@@ -13,6 +13,7 @@ use schemas::{
     money::Pico,
     tokens::TokenClass,
 };
+use tokio::runtime::Runtime;
 
 use crate::{
     reports::{self, Period, Span},
@@ -106,6 +107,27 @@ fn entries(tenants: &[&str]) -> Vec<Entry> {
     entries
 }
 
+/// What worlds are made on that outlive the test that made them.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+
+/// The entries of all tenants, shelved in two commits and rolled up, and the same with an engine of its own. It is made once while anyone
+/// has it, since that takes longer than most of what is asked of it.
+fn shelved() -> (Arc<World>, World) {
+    static MADE: Mutex<Weak<World>> = Mutex::new(Weak::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let world = made.upgrade().unwrap_or_else(|| {
+        let make = || {
+            let entries = entries(&["acme", "globex", "initech"]);
+            RUNTIME.block_on(World::of(&entries, entries.len(), 2, false))
+        };
+        // On a thread that no runtime waits on.
+        Arc::new(std::thread::scope(|threads| threads.spawn(make).join().unwrap()))
+    });
+    *made = Arc::downgrade(&world);
+    let own = world.beside();
+    (world, own)
+}
+
 /// An answer with all that is said of it.
 async fn answer(world: &World, caller: &Caller, sql: &str, rollups: bool) -> Result<String, String> {
     let tenants = caller.tenants.clone();
@@ -125,8 +147,10 @@ async fn is_rolled(world: &World, caller: &Caller, sql: &str) -> bool {
         let plan = answer(world, caller, &format!("EXPLAIN {sql}"), rollups).await.unwrap();
         plan.contains("group 0") || plan.contains("value 0")
     };
-    assert!(!plan(false).await, "{sql}");
-    plan(true).await
+    // Neither of the two is run, so they need no memory of each other's.
+    let (with, without) = tokio::join!(plan(true), plan(false));
+    assert!(!without, "{sql}");
+    with
 }
 
 async fn check_same(world: &World, caller: &Caller, sql: &str) {
@@ -267,23 +291,26 @@ fn questions() -> impl Strategy<Value = String> {
 
 #[test]
 fn any_answer_is_the_same_by_rollups_and_by_rows() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let entries = entries(&["acme", "globex", "initech"]);
-    let worlds = [
-        runtime.block_on(World::of(&entries, entries.len(), 2, false)),
-        // Some of them are not shelved; and most were, and compacted, since files of so few rows have no rollups.
-        runtime.block_on(World::of(&entries, entries.len() - 2_000, 40, true)),
-    ];
+    // Some of them are not shelved; and most were, and compacted, since files of so few rows have no rollups.
+    let make = || RUNTIME.block_on(World::of(&entries, entries.len() - 2_000, 40, true));
+    let ((_made, whole), compacted) = std::thread::scope(|threads| {
+        let compacted = threads.spawn(make);
+        (shelved(), compacted.join().unwrap())
+    });
     let (rolled, asked) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     let mut runner = TestRunner::new(Config { cases: 100, failure_persistence: None, ..Config::default() });
     let strategy = (questions(), select(vec![everyone(), only(&["acme", "initech"])]));
     runner
         .run(&strategy, |(sql, caller)| {
-            for world in &worlds {
-                runtime.block_on(check_same(world, &caller, &sql));
-                asked.set(asked.get() + 1);
-                rolled.set(rolled.get() + u32::from(runtime.block_on(is_rolled(world, &caller, &sql))));
-            }
+            let check = async |world: &World| {
+                check_same(world, &caller, &sql).await;
+                is_rolled(world, &caller, &sql).await
+            };
+            // Each has an engine, whose queries have threads of their own.
+            let both = RUNTIME.block_on(async { tokio::join!(check(&whole), check(&compacted)) });
+            asked.set(asked.get() + 2);
+            rolled.set(rolled.get() + u32::from(both.0) + u32::from(both.1));
             Ok(())
         })
         .unwrap();
@@ -292,8 +319,7 @@ fn any_answer_is_the_same_by_rollups_and_by_rows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_rollup_knows_is_answered_by_it_and_nothing_else() {
-    let entries = entries(&["acme", "globex", "initech"]);
-    let world = World::of(&entries, entries.len(), 2, false).await;
+    let (_made, world) = shelved();
     let check = async |sql: &str, wanted: bool| {
         for caller in [everyone(), only(&["acme"])] {
             assert_eq!(is_rolled(&world, &caller, sql).await, wanted, "{sql} for {caller:?}");
@@ -346,9 +372,9 @@ async fn what_a_rollup_knows_is_answered_by_it_and_nothing_else() {
 /// Groups come in one order, and the same failure first, whether or not the rows of others make a rollup worth keeping.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_sees_whether_others_have_a_rollup() {
-    let (alone, among) = (entries(&["acme"]), entries(&["acme", "globex", "initech"]));
+    let alone = entries(&["acme"]);
     let alone = World::of(&alone, alone.len(), 20, false).await;
-    let among = World::of(&among, among.len(), 2, false).await;
+    let (_made, among) = shelved();
     let caller = only(&["acme"]);
     for sql in [
         "SELECT team, model, sum(cost_usd) AS c FROM charges GROUP BY team, model",
@@ -364,7 +390,7 @@ async fn nobody_sees_whether_others_have_a_rollup() {
         let rows = |answer: Result<String, String>| {
             answer.map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap()["rows"].take())
         };
-        let (alone, among) = (answer(&alone, &caller, sql, true).await, answer(&among, &caller, sql, true).await);
+        let (alone, among) = tokio::join!(answer(&alone, &caller, sql, true), answer(&among, &caller, sql, true));
         assert_eq!(rows(alone), rows(among), "{sql}");
     }
 }
@@ -372,8 +398,7 @@ async fn nobody_sees_whether_others_have_a_rollup() {
 /// Without a word of theirs: what reports ask of `charges` is what rollups keep.
 #[tokio::test(flavor = "multi_thread")]
 async fn reports_are_answered_by_rollups() {
-    let entries = entries(&["acme", "globex", "initech"]);
-    let world = World::of(&entries, entries.len(), 2, false).await;
+    let (_made, world) = shelved();
     let span = Span { from: Some("2026-11-01".into()), ..Span::default() };
     let period = Period::new(&span, world::second(20 * 86_400)).unwrap();
     let filled = |name: &str, set: &[(&str, &str)]| {

@@ -56,7 +56,6 @@ pub(crate) const NOSY: &[&str] = &[
     "SELECT BilledCost, Tags, SkuPriceDetails FROM focus",
     "SELECT nothing FROM focus",
     "EXPLAIN SELECT * FROM focus",
-    "SELECT * FROM watermark",
     "SELECT * FROM commitments",
     "SELECT log_offset FROM usage",
     "SELECT * FROM information_schema.tables ORDER BY table_name",

@@ -260,7 +260,7 @@ pub(crate) struct World {
     pub(crate) access: Arc<Access>,
     pub(crate) imports: crate::imports::Imports,
     /// Keeps the lake's folder.
-    _folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
 }
 
 impl World {
@@ -317,7 +317,19 @@ impl World {
         let cuts = Arc::new(cuts);
         let engine = Engine::with(Arc::clone(&cuts), 64 << 20, Duration::from_secs(60)).unwrap();
         let access = Arc::clone(&policies.access);
-        Self { engine: Arc::new(engine), cuts, access, imports, _folder: folder }
+        Self { engine: Arc::new(engine), cuts, access, imports, folder: Arc::new(folder) }
+    }
+
+    /// The same world with an engine of its own, whose memory and places nobody shares.
+    pub(crate) fn beside(&self) -> Self {
+        let engine = Engine::with(Arc::clone(&self.cuts), 64 << 20, Duration::from_secs(60)).unwrap();
+        Self {
+            engine: Arc::new(engine),
+            cuts: Arc::clone(&self.cuts),
+            access: Arc::clone(&self.access),
+            imports: self.imports.clone(),
+            folder: Arc::clone(&self.folder),
+        }
     }
 
     /// The same world, where a query may take only so long.
