@@ -90,6 +90,7 @@ mod reads;
 mod replacement;
 mod rolled;
 mod rounded;
+mod rowless;
 mod rows;
 mod runs;
 mod scaled;
@@ -325,7 +326,7 @@ impl Engine {
         views::register(&state, public.as_ref(), &read)?;
         let instants = Instants::of(reading.as_ref().and_then(|reading| reading.zone.clone()), reading.is_some());
         let plan = united::united(state.statement_to_plan(statement).await?, &instants)?;
-        let plan = keys::in_sets(summed::divided(plan)?)?;
+        let plan = keys::in_sets(rowless::nullable(summed::divided(plan)?)?)?;
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)
