@@ -98,6 +98,7 @@ mod series;
 mod session;
 mod shape;
 mod shared;
+mod shifted;
 mod sides;
 mod span;
 mod statement;

@@ -25,7 +25,7 @@ use super::{
     reading::catalog::{regclass, typename, viewdef},
     replacement, rounded,
     shape::as_inner,
-    tag, trunc,
+    shifted, tag, trunc,
 };
 
 /// The most that one function may make of one batch.
@@ -175,7 +175,9 @@ pub(crate) fn aggregate() -> Vec<Arc<AggregateUDF>> {
 
 /// The window functions of a session: all there are, none of which allocates by argument.
 pub(crate) fn window() -> Vec<Arc<WindowUDF>> {
-    functions_window::all_default_window_functions()
+    let all = functions_window::all_default_window_functions();
+    let is_shifted = |function: &Arc<WindowUDF>| shifted::NAMES.contains(&function.name());
+    all.into_iter().map(|function| if is_shifted(&function) { shifted::shifted(function) } else { function }).collect()
 }
 
 /// What `a || b` is planned as: `concat` that is NULL where either is.

@@ -143,6 +143,29 @@ async fn a_decimal_that_may_be_a_float_is_one() {
 
 /// The answers are those of Postgres.
 #[tokio::test(flavor = "multi_thread")]
+async fn what_stands_for_a_row_that_is_not_there_is_not_rounded() {
+    let world = World::new(&[charged("acme", 1, "alice", Some(1), 1)], 1).await;
+    for (value, wanted) in [
+        ("lag(x, 1, 0.5) OVER () AS v FROM (VALUES (1)) t(x)", json!("0.5")),
+        ("lead(count(*), 1, 1.5) OVER () AS v FROM usage", json!("1.5")),
+        ("lag(x, 1, 1.25) OVER () AS v FROM (VALUES (1.5)) t(x)", json!("1.25")),
+        ("lag(x, 1, 1e-20::float8) OVER () AS v FROM (VALUES (1.5)) t(x)", json!(1e-20)),
+        ("lag(x, 1, 'NaN'::float8) OVER () = 'NaN'::float8 AS v FROM (VALUES (1.5)) t(x)", json!(true)),
+        ("lag(x, 1, 0.5) OVER () / 2 = 0.25 AS v FROM (VALUES (1)) t(x)", json!(true)),
+        ("lag(x, 1, 0) OVER () AS v FROM (VALUES (1)) t(x)", json!(0)),
+        ("lag(x) OVER () AS v FROM (VALUES (1)) t(x)", json!(null)),
+        ("sum(y) AS v FROM (SELECT lag(x, 1, 0.5) OVER (ORDER BY x) AS y FROM (VALUES (1), (2)) t(x)) s", json!("1.5")),
+        (
+            "sum(y) AS v FROM (SELECT lead(x, 1, 0.5) OVER (ORDER BY x DESC) AS y FROM (VALUES (1), (2)) t(x)) s",
+            json!("1.5"),
+        ),
+    ] {
+        check(&world, value, wanted).await;
+    }
+}
+
+/// The answers are those of Postgres.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_percentile_between_two_numbers_is_exact() {
     let world = World::new(&[1, 2, 3].map(|number| charged("acme", number, "alice", Some(1), 1)), 1).await;
     for (value, wanted) in [
