@@ -48,6 +48,7 @@ mod accounted;
 mod age;
 mod beside;
 mod bucket;
+mod ceiled;
 mod chr;
 mod clock;
 mod coalesce;

@@ -18,7 +18,7 @@ use datafusion::{
 };
 
 use super::{
-    age, bucket, chr, clock, coalesce,
+    age, bucket, ceiled, chr, clock, coalesce,
     error::refused,
     exact, format, from_parts, interpolated, joined, json, logarithm, md5, modulo, numeric, ordered, parts, percentile,
     quotient,
@@ -117,7 +117,7 @@ fn allowed() -> Vec<Arc<ScalarUDF>> {
         typename::pg_typeof(),
     ];
     allowed.extend(own);
-    for function in functions::all_default_functions().into_iter().chain([json::json_object()]) {
+    for function in functions::all_default_functions().into_iter().chain([json::json_object()]).map(ceiled::ceiled) {
         let name = function.name();
         if let Some((_, growth)) = GROWING.iter().find(|(known, _)| *known == name) {
             allowed.push(Arc::new(ScalarUDF::from(Bounded { inner: function, growth: *growth })));

@@ -143,6 +143,25 @@ async fn a_decimal_that_may_be_a_float_is_one() {
 
 /// The answers are those of Postgres.
 #[tokio::test(flavor = "multi_thread")]
+async fn the_next_whole_number_may_have_a_digit_more() {
+    let world = World::new(&[charged("acme", 1, "alice", Some(1), 1)], 1).await;
+    for condition in [
+        "ceil(0.5) = 1",
+        "ceiling(9.99) = 10",
+        "floor(-0.5) = -1",
+        "floor(-9.1) = -10",
+        "ceil(0.5::float8) = 1",
+        "floor('99999999999999999999999999999999999999'::numeric(38, 0)) > 0",
+        "sum(ceil(x)) = 2 AS v FROM (VALUES (0.5), (0.25), (NULL)) t(x)",
+        "ceil(max(x)) = 100 AS v FROM (VALUES (99.9)) t(x)",
+        "ceil(CASE WHEN user_id = 'alice' THEN 0.5 ELSE 0.25 END) = 1 AS v FROM usage",
+    ] {
+        check(&world, condition, json!(true)).await;
+    }
+}
+
+/// The answers are those of Postgres.
+#[tokio::test(flavor = "multi_thread")]
 async fn what_stands_for_a_row_that_is_not_there_is_not_rounded() {
     let world = World::new(&[charged("acme", 1, "alice", Some(1), 1)], 1).await;
     for (value, wanted) in [
