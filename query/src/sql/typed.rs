@@ -52,6 +52,8 @@ fn of_other(op: &BinaryOperator, beside: &DataType) -> Option<DataType> {
         }
         (DataType::Timestamp(..), Plus) => Some(SPAN),
         (DataType::Interval(_) | DataType::Duration(_), Multiply | Divide) => Some(DataType::Float64),
+        // What clients know of a span of time is an interval.
+        (DataType::Duration(_), Eq | NotEq | Lt | LtEq | Gt | GtEq) => Some(SPAN),
         _ => None,
     }
 }
