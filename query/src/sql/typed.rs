@@ -18,7 +18,7 @@ use datafusion::{
 use super::lengths::SPAN;
 
 /// A decimal of which nothing more is known; that of a value has its own digits.
-pub(super) const NUMERIC: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 18);
+pub(crate) const NUMERIC: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 18);
 
 /// Says of what type a parameter is.
 #[derive(Debug)]
