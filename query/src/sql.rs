@@ -52,6 +52,7 @@ mod ceiled;
 mod chr;
 mod clock;
 mod coalesce;
+mod dated;
 pub mod encode;
 pub mod error;
 mod exact;

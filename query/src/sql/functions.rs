@@ -18,7 +18,7 @@ use datafusion::{
 };
 
 use super::{
-    age, bucket, ceiled, chr, clock, coalesce,
+    age, bucket, ceiled, chr, clock, coalesce, dated,
     error::refused,
     exact, format, from_parts, interpolated, joined, json, logarithm, md5, modulo, numeric, ordered, parts, percentile,
     quotient,
@@ -101,6 +101,7 @@ fn allowed() -> Vec<Arc<ScalarUDF>> {
         md5::md5(),
         age::age(),
         bucket::width_bucket(),
+        dated::date(),
         modulo::modulo(),
         format::format(),
         from_parts::make_timestamp(),
