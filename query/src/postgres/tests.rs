@@ -699,6 +699,7 @@ async fn nothing_but_queries_and_settings_is_allowed() {
     check(&mut client, "ROLLBACK", "ROLLBACK\0ZI").await;
     check(&mut client, "", "IZI").await;
     check(&mut client, "SELECT 1, 1", "?column?_2\0").await;
+    check(&mut client, "SELECT exists(SELECT 1), exists(SELECT 1)", "exists_2\0").await;
     check(&mut client, "SELECT tenant, tenant FROM usage", "tenant_2\0").await;
     check(&mut client, "SELECT array_agg(tenant) FROM usage, pg_namespace", "C42883").await;
     check(&mut client, "SELECT pg_size_pretty(sum(output_tokens)) FROM usage", "C42883").await;
