@@ -427,6 +427,10 @@ pub(crate) fn relations(tenants: &Tenants) -> Vec<Shown> {
 const APART: &str = "a query within another names columns of that, and cannot be joined with it: write a JOIN, or for the first rows of each \
                      row_number() OVER (PARTITION BY …) in a query within FROM";
 
+/// The same of what is looked for in a query and shown.
+const SHOWN: &str = "what is looked for in a query is a condition of WHERE, HAVING or ON; where it is shown, write EXISTS (SELECT 1 FROM … WHERE \
+                     y = x) in the place of x IN (SELECT y FROM …)";
+
 async fn execute(
     state: &SessionState,
     plan: &LogicalPlan,
@@ -443,6 +447,7 @@ async fn execute(
         node.apply_expressions(|expr| {
             expr.apply(|part| match part {
                 Expr::OuterReferenceColumn(..) => error::refused(APART),
+                Expr::InSubquery(_) | Expr::SetComparison(_) => error::refused(SHOWN),
                 _ => Ok(TreeNodeRecursion::Continue),
             })
         })

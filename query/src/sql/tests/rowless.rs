@@ -37,3 +37,17 @@ async fn a_query_without_a_row_is_null() {
     let named = world.answer(&everyone(), "SELECT (SELECT 1 WHERE false) AS a, 2 AS b").await.unwrap();
     assert_eq!(named["rows"], json!([{"a": null, "b": 2}]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_query_within_can_say_has_other_words() {
+    let world = World::new(&[charged("acme", 1, "alice", Some(1), 1)], 1).await;
+    for (sql, wanted) in [
+        ("SELECT (SELECT c.cost_usd FROM charges c WHERE c.call_id = u.call_id) FROM usage u", "write max(x)"),
+        ("SELECT model IN (SELECT model FROM usage) AS v FROM usage", "write EXISTS"),
+    ] {
+        let refused = world.ask(&everyone(), sql).await.unwrap_err();
+        assert!(refused.contains(wanted), "{sql}: {refused}");
+    }
+    let instead = "EXISTS (SELECT 1 FROM usage b WHERE b.model = a.model) AS v FROM usage a";
+    check(&world, instead, json!(true)).await;
+}
