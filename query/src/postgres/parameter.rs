@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use bytes::{Buf as _, Bytes};
 use datafusion::common::{DataFusionError, ScalarValue, exec_datafusion_err, exec_err};
+use schemas::time;
 use uuid::Uuid;
 
 use super::{
@@ -139,7 +140,9 @@ fn has_room(digits: &str) -> bool {
 /// A value where a time is wanted: text, or what has no zone where an instant is wanted, as Postgres takes it. Other text is left to the
 /// engine.
 fn timed(read: ScalarValue, wanted: &DataType, zone: &str) -> ScalarValue {
-    let timed = match (read.try_as_str().flatten(), &read, wanted) {
+    let written = read.try_as_str().flatten();
+    let said = written.and_then(|word| moment::said(word, time::now(), zone));
+    let timed = match (said.as_deref().or(written), &read, wanted) {
         (Some(text), _, DataType::Timestamp(_, Some(_))) => moment::instant(text, zone),
         (Some(text), _, DataType::Timestamp(_, None)) => moment::clock(text),
         (Some(text), ..) => moment::day(text),
@@ -299,6 +302,19 @@ mod tests {
         }
         let values = vec![Some(Bytes::from_static(b"\\x0"))];
         assert!(Values { types: vec![17], formats: vec![0], values }.scalars(&[None], "UTC").is_err());
+    }
+
+    #[test]
+    fn a_time_is_said_by_a_word() {
+        let instant = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into()));
+        for kind in [instant, DataType::Date32] {
+            for word in ["today", " Yesterday", "tomorrow", "now", "epoch"] {
+                let values = vec![Some(Bytes::copy_from_slice(word.as_bytes()))];
+                let values = Values { types: vec![0], formats: vec![0], values };
+                let read = values.scalars(&[Some(kind.clone())], "Asia/Tokyo");
+                assert!(read.is_ok_and(|read| read.iter().all(|read| !read.is_null())), "{word} {kind}");
+            }
+        }
     }
 
     /// As drivers send them, in text and in binary.
