@@ -896,6 +896,9 @@ async fn a_day_is_taken_by_the_name_of_its_type() {
         ("date('2026-11-20') = date '2026-11-20'", json!(true)),
         ("count(*) AS v FROM usage WHERE date(time) = '2026-11-01'", json!(3)),
         ("sum(n) AS v FROM (SELECT date(time), count(*) AS n FROM usage GROUP BY date(time)) s", json!(3)),
+        ("date 'epoch' = date '1970-01-01'", json!(true)),
+        ("localtime = localtimestamp::time", json!(true)),
+        ("age(timestamp '2026-11-01') = age(current_date, timestamp '2026-11-01')", json!(true)),
         ("count(DISTINCT date(time)) AS v FROM usage", json!(1)),
     ] {
         check(&world, value, wanted).await;
