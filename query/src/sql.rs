@@ -48,9 +48,11 @@ mod accounted;
 mod age;
 mod beside;
 mod bucket;
+mod ceiled;
 mod chr;
 mod clock;
 mod coalesce;
+mod dated;
 pub mod encode;
 pub mod error;
 mod exact;
@@ -90,6 +92,7 @@ mod reads;
 mod replacement;
 mod rolled;
 mod rounded;
+mod rowless;
 mod rows;
 mod runs;
 mod scaled;
@@ -97,6 +100,7 @@ mod series;
 mod session;
 mod shape;
 mod shared;
+mod shifted;
 mod sides;
 mod span;
 mod statement;
@@ -124,6 +128,7 @@ pub use reading::arrays::elements as array_elements;
 pub(crate) use reading::catalog::{DATABASE, SCHEMA, Shown, remarks};
 pub(crate) use statement::MAX_SQL_BYTES;
 pub(crate) use tag::tag_of;
+pub(crate) use typed::NUMERIC;
 
 /// Who asks, and what they may read.
 #[derive(Clone, Debug)]
@@ -324,8 +329,9 @@ impl Engine {
         )?;
         views::register(&state, public.as_ref(), &read)?;
         let instants = Instants::of(reading.as_ref().and_then(|reading| reading.zone.clone()), reading.is_some());
-        let plan = united::united(state.statement_to_plan(statement).await?, &instants)?;
-        let plan = keys::in_sets(summed::divided(plan)?)?;
+        let plan = question::agreed(state.statement_to_plan(statement).await?)?;
+        let plan = united::united(plan, &instants)?;
+        let plan = keys::in_sets(rowless::nullable(summed::divided(plan)?)?)?;
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)
@@ -421,6 +427,10 @@ pub(crate) fn relations(tenants: &Tenants) -> Vec<Shown> {
 const APART: &str = "a query within another names columns of that, and cannot be joined with it: write a JOIN, or for the first rows of each \
                      row_number() OVER (PARTITION BY …) in a query within FROM";
 
+/// The same of what is looked for in a query and shown.
+const SHOWN: &str = "what is looked for in a query is a condition of WHERE, HAVING or ON; where it is shown, write EXISTS (SELECT 1 FROM … WHERE \
+                     y = x) in the place of x IN (SELECT y FROM …)";
+
 async fn execute(
     state: &SessionState,
     plan: &LogicalPlan,
@@ -437,6 +447,7 @@ async fn execute(
         node.apply_expressions(|expr| {
             expr.apply(|part| match part {
                 Expr::OuterReferenceColumn(..) => error::refused(APART),
+                Expr::InSubquery(_) | Expr::SetComparison(_) => error::refused(SHOWN),
                 _ => Ok(TreeNodeRecursion::Continue),
             })
         })

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use bytes::{Buf as _, Bytes};
 use datafusion::common::{DataFusionError, ScalarValue, exec_datafusion_err, exec_err};
+use schemas::time;
 use uuid::Uuid;
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
     message::format,
     value::{DAYS_2000, Kind, MICROS_2000},
 };
-use crate::sql::{QueryError, bytea, in_units, moment};
+use crate::sql::{NUMERIC, QueryError, bytea, in_units, moment};
 
 const MICROS_A_DAY: i64 = 86_400_000_000;
 
@@ -95,6 +96,12 @@ fn fitted(
     match (wanted, said, read.try_as_str().flatten()) {
         (Some(DataType::Boolean), _, Some("t" | "on" | "yes")) => Ok(ScalarValue::Boolean(Some(true))),
         (Some(DataType::Boolean), _, Some("f" | "off" | "no")) => Ok(ScalarValue::Boolean(Some(false))),
+        (Some(kind), Kind::Numeric, Some(digits)) if *kind == NUMERIC && !has_room(digits) => {
+            match digits.parse::<f64>() {
+                Ok(float) => Ok(ScalarValue::from(float)),
+                Err(_) => exec_err!("no decimal"),
+            }
+        }
         // The column's scale may be smaller than the value's, which is to be compared and not rounded.
         (
             None | Some(DataType::Decimal128(..) | DataType::Int64 | DataType::Int32 | DataType::Int16),
@@ -121,10 +128,21 @@ fn fitted(
     }
 }
 
+/// Whether what is compared with decimals is one that these have room beside: another is compared as a float.
+fn has_room(digits: &str) -> bool {
+    const WHOLE: usize = 20;
+    positional(digits).is_some_and(|digits| {
+        let whole = digits.split_once('.').map_or(digits.as_str(), |(whole, _)| whole);
+        whole.trim_start_matches('-').trim_start_matches('0').len() <= WHOLE
+    })
+}
+
 /// A value where a time is wanted: text, or what has no zone where an instant is wanted, as Postgres takes it. Other text is left to the
 /// engine.
 fn timed(read: ScalarValue, wanted: &DataType, zone: &str) -> ScalarValue {
-    let timed = match (read.try_as_str().flatten(), &read, wanted) {
+    let written = read.try_as_str().flatten();
+    let said = written.and_then(|word| moment::said(word, time::now(), zone));
+    let timed = match (said.as_deref().or(written), &read, wanted) {
         (Some(text), _, DataType::Timestamp(_, Some(_))) => moment::instant(text, zone),
         (Some(text), _, DataType::Timestamp(_, None)) => moment::clock(text),
         (Some(text), ..) => moment::day(text),
@@ -196,11 +214,20 @@ pub(super) fn binary(kind: Kind, mut value: Bytes) -> Option<ScalarValue> {
     })
 }
 
-/// The digits of a decimal in binary; nothing if it is none, or not a number.
+/// The digits of a decimal in binary, or the word for what is no number or has no end; nothing if it is none of them.
 pub(super) fn digits(mut value: &[u8]) -> Option<String> {
     let mut word = || value.try_get_u16().ok();
     let (groups, weight, sign, scale) = (word()?, word()?, word()?, usize::from(word()?));
     let weight = i16::from_be_bytes(weight.to_be_bytes());
+    let word_of = match sign {
+        0xC000 => Some("NaN"),
+        0xD000 => Some("Infinity"),
+        0xF000 => Some("-Infinity"),
+        _ => None,
+    };
+    if let Some(word) = word_of {
+        return Some(word.to_owned());
+    }
     // More than any type of the engine holds.
     if !matches!(sign, 0 | 0x4000) || groups > 40 || !(-40..40).contains(&weight) || scale > 80 {
         return None;
@@ -275,6 +302,37 @@ mod tests {
         }
         let values = vec![Some(Bytes::from_static(b"\\x0"))];
         assert!(Values { types: vec![17], formats: vec![0], values }.scalars(&[None], "UTC").is_err());
+    }
+
+    #[test]
+    fn a_time_is_said_by_a_word() {
+        let instant = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into()));
+        for kind in [instant, DataType::Date32] {
+            for word in ["today", " Yesterday", "tomorrow", "now", "epoch"] {
+                let values = vec![Some(Bytes::copy_from_slice(word.as_bytes()))];
+                let values = Values { types: vec![0], formats: vec![0], values };
+                let read = values.scalars(&[Some(kind.clone())], "Asia/Tokyo");
+                assert!(read.is_ok_and(|read| read.iter().all(|read| !read.is_null())), "{word} {kind}");
+            }
+        }
+    }
+
+    /// As drivers send them, in text and in binary.
+    #[test]
+    fn a_decimal_without_room_is_compared_as_a_float() {
+        let read = |known: &DataType, format: i16, value: &[u8]| {
+            let values = vec![Some(Bytes::copy_from_slice(value))];
+            Values { types: vec![1_700], formats: vec![format], values }.scalars(&[Some(known.clone())], "UTC")
+        };
+        for (text, wanted) in [("1e30", 1e30), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)] {
+            assert_eq!(read(&NUMERIC, 0, text.as_bytes()).unwrap(), [ScalarValue::from(wanted)], "{text}");
+        }
+        let is_nan = |read: Vec<ScalarValue>| matches!(read[..], [ScalarValue::Float64(Some(float))] if float.is_nan());
+        assert!(is_nan(read(&NUMERIC, 0, b"NaN").unwrap()));
+        assert!(is_nan(read(&NUMERIC, 1, &[0, 0, 0, 0, 0xC0, 0, 0, 0]).unwrap()));
+        assert_eq!(read(&NUMERIC, 0, b"-1.5").unwrap(), [ScalarValue::Decimal128(Some(-15), 38, 1)]);
+        assert!(read(&NUMERIC, 0, b"soon").is_err());
+        assert!(read(&DataType::Int64, 0, b"NaN").is_err());
     }
 
     #[test]

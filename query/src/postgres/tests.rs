@@ -354,6 +354,14 @@ async fn a_parameter_that_is_cast_is_a_value_of_that_type() {
         ("substring('foobar', $1, 3) = 'oba'", 21, 21, 1, &3_i16.to_be_bytes()[..]),
         ("substring('foobar', $1, 3) = 'oba'", 0, 20, 0, &b"3"[..]),
         ("left('foobar', $1) = 'foo'", 0, 20, 1, &3_i64.to_be_bytes()[..]),
+        // It is of the first type that it stands beside.
+        ("cost_usd < $1 AND input_tokens > $1", 0, 1_700, 0, &b"0.5"[..]),
+        ("time - timestamptz '2026-10-30 00:00Z' > $1", 0, 1_186, 1, &span[..]),
+        ("extract(hour FROM timezone($1, time)) = 1", 0, 25, 0, &b"Europe/Berlin"[..]),
+        ("extract(hour FROM time AT TIME ZONE $1) = 1", 0, 25, 0, &b"Europe/Berlin"[..]),
+        ("date_trunc('day', time, $1) = timestamptz '2026-10-31 23:00Z'", 0, 25, 0, &b"Europe/Berlin"[..]),
+        ("coalesce(cost_usd, $1) < 1", 0, 1_700, 0, &b"0.5"[..]),
+        ("make_date(2026, $1, 1) = date '2026-11-01'", 0, 23, 1, &11_i32.to_be_bytes()[..]),
     ] {
         let sql = format!("SELECT concat('=', count(*)) FROM usage WHERE {condition}");
         let said = client.bound((&sql, Some(oid)), format, value).await;
@@ -693,6 +701,7 @@ async fn nothing_but_queries_and_settings_is_allowed() {
     check(&mut client, "ROLLBACK", "ROLLBACK\0ZI").await;
     check(&mut client, "", "IZI").await;
     check(&mut client, "SELECT 1, 1", "?column?_2\0").await;
+    check(&mut client, "SELECT exists(SELECT 1), exists(SELECT 1)", "exists_2\0").await;
     check(&mut client, "SELECT tenant, tenant FROM usage", "tenant_2\0").await;
     check(&mut client, "SELECT array_agg(tenant) FROM usage, pg_namespace", "C42883").await;
     check(&mut client, "SELECT pg_size_pretty(sum(output_tokens)) FROM usage", "C42883").await;

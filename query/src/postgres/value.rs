@@ -20,7 +20,7 @@ use bytes::{BufMut as _, BytesMut};
 use super::message::{Column, Told, format};
 use crate::sql::{
     QueryError, bytea,
-    in_text::{PLAIN, intervals, short, span},
+    in_text::{PLAIN, in_era, intervals, short, span},
     types,
 };
 
@@ -230,9 +230,9 @@ impl Cells<'_> {
                 body.put_slice(span(value).as_bytes());
             }
             _ => {
-                let text = self.text.value(row).try_to_string()?;
-                let parts = short(&text, self.kind == Kind::TimestampTz);
-                parts.iter().for_each(|part| body.put_slice(part.as_bytes()));
+                let (text, era) = in_era(self.text.value(row).try_to_string()?);
+                let [time, zone] = short(&text, self.kind == Kind::TimestampTz);
+                [time, zone, era].iter().for_each(|part| body.put_slice(part.as_bytes()));
             }
         }
         Ok(())

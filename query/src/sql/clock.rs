@@ -93,7 +93,8 @@ impl ScalarUDFImpl for Timezone {
             other => return plan_err!("timezone() takes a time, not {other}"),
         };
         let zone = match zone {
-            kind if kind.is_string() => DataType::Utf8,
+            // Of a parameter nothing else is known.
+            kind if kind.is_string() || kind.is_null() => DataType::Utf8,
             DataType::Interval(_) => DataType::Interval(IntervalUnit::MonthDayNano),
             other => return plan_err!("timezone() takes the name of a zone, as 'Europe/Berlin', not {other}"),
         };
@@ -127,6 +128,9 @@ impl ScalarUDFImpl for Timezone {
         let [ColumnarValue::Scalar(zone), time] = args.args.as_slice() else {
             return exec_err!("timezone() takes the zone as a constant");
         };
+        if zone.is_null() {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from(args.return_field.data_type())?));
+        }
         let place = self.place(zone)?;
         let of_instant = matches!(time.data_type(), DataType::Timestamp(_, Some(_)));
         make_scalar_function(
@@ -142,9 +146,6 @@ impl ScalarUDFImpl for Timezone {
 
 impl Timezone {
     fn place(&self, zone: &ScalarValue) -> Result<Tz> {
-        if zone.is_null() {
-            return exec_err!("the time zone is NULL");
-        }
         let text = zone.try_as_str().flatten();
         let name = if self.is_postgres { written(zone) } else { text.map(str::to_owned) };
         match name.and_then(|name| name.parse().ok()) {

@@ -115,10 +115,19 @@ impl From<DataFusionError> for QueryError {
     }
 }
 
+/// What the engine says in words of its own, and what it means for who asked.
+const MEANT: &[(&str, &str)] = &[(
+    "Correlated scalar subquery must be aggregated",
+    "a query within another that names columns of that, and stands for a value, gives one row by an aggregate: write max(x) in the place of x",
+)];
+
 /// What the engine says, without its guess at what was meant, which is another one each time, and without its belief that what it does not
 /// know is a bug of its own.
 fn said(error: &DataFusionError) -> String {
     let text = error.strip_backtrace().replace("Internal error: ", "");
+    if let Some((_, meant)) = MEANT.iter().find(|(part, _)| text.contains(part)) {
+        return (*meant).to_owned();
+    }
     let ends = ["Did you mean ", "This issue was likely caused by a bug in DataFusion"];
     let end = ends.iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
     text.get(..end).unwrap_or(&text).trim_end().to_owned()

@@ -18,14 +18,14 @@ use datafusion::{
 };
 
 use super::{
-    age, bucket, chr, clock, coalesce,
+    age, bucket, ceiled, chr, clock, coalesce, dated,
     error::refused,
     exact, format, from_parts, interpolated, joined, json, logarithm, md5, modulo, numeric, ordered, parts, percentile,
     quotient,
     reading::catalog::{regclass, typename, viewdef},
     replacement, rounded,
     shape::as_inner,
-    tag, trunc,
+    shifted, tag, trunc,
 };
 
 /// The most that one function may make of one batch.
@@ -101,6 +101,7 @@ fn allowed() -> Vec<Arc<ScalarUDF>> {
         md5::md5(),
         age::age(),
         bucket::width_bucket(),
+        dated::date(),
         modulo::modulo(),
         format::format(),
         from_parts::make_timestamp(),
@@ -117,7 +118,7 @@ fn allowed() -> Vec<Arc<ScalarUDF>> {
         typename::pg_typeof(),
     ];
     allowed.extend(own);
-    for function in functions::all_default_functions().into_iter().chain([json::json_object()]) {
+    for function in functions::all_default_functions().into_iter().chain([json::json_object()]).map(ceiled::ceiled) {
         let name = function.name();
         if let Some((_, growth)) = GROWING.iter().find(|(known, _)| *known == name) {
             allowed.push(Arc::new(ScalarUDF::from(Bounded { inner: function, growth: *growth })));
@@ -175,7 +176,9 @@ pub(crate) fn aggregate() -> Vec<Arc<AggregateUDF>> {
 
 /// The window functions of a session: all there are, none of which allocates by argument.
 pub(crate) fn window() -> Vec<Arc<WindowUDF>> {
-    functions_window::all_default_window_functions()
+    let all = functions_window::all_default_window_functions();
+    let is_shifted = |function: &Arc<WindowUDF>| shifted::NAMES.contains(&function.name());
+    all.into_iter().map(|function| if is_shifted(&function) { shifted::shifted(function) } else { function }).collect()
 }
 
 /// What `a || b` is planned as: `concat` that is NULL where either is.

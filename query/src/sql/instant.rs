@@ -29,7 +29,7 @@ use super::{
     clock,
     error::refused,
     moment::{Written, day, micros, place, shown_in, written},
-    pattern, reads,
+    pattern, reads, shifted,
     trunc::is_utc,
 };
 
@@ -225,9 +225,6 @@ impl ExprPlanner for Instants {
 /// The functions that give one of their arguments, which are all of one type. Of `nullif` only the first is.
 const CHOOSE: &[&str] = &["coalesce", "greatest", "least", "nullif", "nvl"];
 
-/// The window functions that give their third argument where there is no row.
-const SHIFT: &[&str] = &["lag", "lead"];
-
 /// The functions that make an instant of seconds since 1970.
 const COUNTED: &[&str] = &["to_timestamp", FROM_UNIXTIME];
 
@@ -299,10 +296,12 @@ impl FunctionRewrite for Instants {
             Expr::ScalarFunction(call) if CHOOSE.contains(&call.func.name()) => {
                 self.settle(call.args.iter_mut().collect(), true, schema)?
             }
-            Expr::WindowFunction(of) if SHIFT.contains(&of.fun.name()) => match of.params.args.as_mut_slice() {
-                [value, _, default] => self.settle(vec![value, default], true, schema)?,
-                _ => false,
-            },
+            Expr::WindowFunction(of) if shifted::NAMES.contains(&of.fun.name()) => {
+                match of.params.args.as_mut_slice() {
+                    [value, _, default] => self.settle(vec![value, default], true, schema)?,
+                    _ => false,
+                }
+            }
             Expr::Cast(cast) => {
                 let read = self.written(cast).or_else(|| spelled_out(cast)).or_else(|| read_again(cast, schema));
                 let read = read.or_else(|| shown_there(cast, schema));

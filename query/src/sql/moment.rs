@@ -5,10 +5,11 @@
 
 use datafusion::common::ScalarValue;
 use jiff::{
-    SignedDuration, Timestamp,
-    civil::{Date, DateTime, Time},
+    SignedDuration, Span, Timestamp,
+    civil::{Date, DateTime, Time as Clock},
     tz::{Offset, TimeZone},
 };
+use schemas::time::Time;
 
 const MICROS_A_SECOND: i64 = 1_000_000;
 
@@ -48,6 +49,20 @@ pub(crate) fn clock(text: &str) -> Option<ScalarValue> {
 pub(crate) fn day(text: &str) -> Option<ScalarValue> {
     let days = micros(written(text)?.clock)?.div_euclid(86_400 * MICROS_A_SECOND);
     Some(ScalarValue::Date32(Some(i32::try_from(days).ok()?)))
+}
+
+/// What a word of Postgres stands for when it is read, as it is written otherwise; nothing of other text.
+pub(crate) fn said(word: &str, now: Time, zone: &str) -> Option<String> {
+    let clock = || Some(Timestamp::from_microsecond(now.as_micros()).ok()?.to_zoned(place(zone)?).datetime());
+    let days = match word.trim().to_lowercase().as_str() {
+        "epoch" => return Some("1970-01-01T00:00:00Z".to_owned()),
+        "now" => return Some(clock()?.to_string()),
+        "yesterday" => -1,
+        "today" => 0,
+        "tomorrow" => 1,
+        _ => return None,
+    };
+    Some(clock()?.date().checked_add(Span::new().days(days)).ok()?.to_string())
 }
 
 /// The instant at which the clocks of a zone show what `micros` since 1970 comes to.
@@ -95,7 +110,7 @@ pub(crate) fn written(text: &str) -> Option<Written> {
         return None;
     }
     let since = if time.is_empty() { 0 } else { micros_of(time)? };
-    let clock = day.to_datetime(Time::midnight()).checked_add(SignedDuration::from_micros(since)).ok()?;
+    let clock = day.to_datetime(Clock::midnight()).checked_add(SignedDuration::from_micros(since)).ok()?;
     let ahead = match zone {
         "" => None,
         "Z" | "z" => Some(0),
@@ -214,5 +229,22 @@ mod tests {
         }
         let tokyo = shown_at(1_793_527_200_000_000, "Asia/Tokyo");
         assert_eq!(tokyo, instant("2026-11-01 01:00Z", "UTC"));
+    }
+
+    #[test]
+    fn words_are_of_the_day_of_a_zone() {
+        // Ten o'clock in the morning of UTC.
+        let now = Time::from_micros(1_793_527_200_000_000);
+        for (word, zone, wanted) in [
+            ("today", "UTC", Some("2026-11-01")),
+            (" Tomorrow", "UTC", Some("2026-11-02")),
+            ("yesterday", "UTC", Some("2026-10-31")),
+            ("today", "Pacific/Kiritimati", Some("2026-11-02")),
+            ("now", "Asia/Tokyo", Some("2026-11-01T19:00:00")),
+            ("epoch", "Asia/Tokyo", Some("1970-01-01T00:00:00Z")),
+            ("someday", "UTC", None),
+        ] {
+            assert_eq!(said(word, now, zone).as_deref(), wanted, "{word} {zone}");
+        }
     }
 }

@@ -1,20 +1,22 @@
 //! A question as it comes from a surface: the statement, what its session says of how to read it, and the values of its parameters.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 use datafusion::{
     common::{
-        DFSchema, ScalarValue,
-        tree_node::{TreeNode, TreeNodeRecursion},
+        DFSchema, Result as EngineResult, ScalarValue,
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
-    logical_expr::{Expr, ExprSchemable, LogicalPlan, utils::merge_schema},
+    logical_expr::{Expr, ExprSchemable, LogicalPlan, expr::Placeholder, utils::merge_schema},
 };
 
 use super::{
     QueryError,
     functions::MAX_SCALAR_BYTES,
+    lengths::SPAN,
     reading::{Reading, parameters},
+    shifted,
     statement::NUL,
     typed::NUMERIC,
 };
@@ -106,6 +108,44 @@ impl Question {
         }
         Ok(plan.with_param_values(values)?)
     }
+}
+
+/// A plan in which a parameter that stands beside numbers of several types is of the first of them, as in Postgres. The engine would refuse it.
+pub(super) fn agreed(plan: LogicalPlan) -> EngineResult<LogicalPlan> {
+    let (mut first, mut differ) = (HashMap::<String, FieldRef>::new(), false);
+    let is_other = |known: &FieldRef, field: &FieldRef| {
+        let (known, kind) = (known.data_type(), field.data_type());
+        known != kind && known.is_numeric() && kind.is_numeric()
+    };
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                if let Expr::Placeholder(Placeholder { id, field: Some(field) }) = part {
+                    let known = first.entry(id.clone()).or_insert_with(|| Arc::clone(field));
+                    differ |= is_other(known, field);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    if !differ {
+        return Ok(plan);
+    }
+    let done = plan.transform_up_with_subqueries(|node| {
+        let node = node.map_expressions(|expr| {
+            expr.transform_up(|mut part| {
+                if let Expr::Placeholder(Placeholder { id, field: Some(field) }) = &mut part
+                    && let Some(known) = first.get(id.as_str()).filter(|known| is_other(known, field))
+                {
+                    *field = Arc::clone(known);
+                    return Ok(Transformed::yes(part));
+                }
+                Ok(Transformed::no(part))
+            })
+        })?;
+        Ok(Transformed::yes(node.data.recompute_schema()?))
+    })?;
+    Ok(done.data)
 }
 
 /// By number, the types of a plan's parameters, as far as they are known.
@@ -205,14 +245,44 @@ fn placed<'a>(expr: &'a Expr, schema: &DFSchema) -> Vec<(&'a Expr, DataType)> {
                 .collect(),
             _ => Vec::new(),
         },
+        Expr::WindowFunction(of) if shifted::NAMES.contains(&of.fun.name()) => match of.params.args.as_slice() {
+            [value, offset, default @ ..] => {
+                let kind = beside([value].into_iter(), schema);
+                let default = default.first().zip(kind);
+                std::iter::once((offset, DataType::Int64)).chain(default).collect()
+            }
+            _ => Vec::new(),
+        },
         Expr::ScalarFunction(call) => {
             let name = call.func.name();
+            let kind = match name {
+                "timezone" => return call.args.first().map(|zone| (zone, DataType::Utf8)).into_iter().collect(),
+                "make_date" => Some(DataType::Int32),
+                name if ALIKE.contains(&name) => beside(call.args.iter(), schema),
+                _ => None,
+            };
+            if let Some(kind) = kind {
+                return call.args.iter().map(|arg| (arg, kind.clone())).collect();
+            }
+            if let ("date_bin", [stride, time, origin @ ..]) = (name, call.args.as_slice()) {
+                let origin = origin.first().zip(beside([time].into_iter(), schema));
+                return std::iter::once((stride, SPAN)).chain(origin).collect();
+            }
             let counts = COUNTS.iter().filter(|(known, _)| *known == name).flat_map(|(_, places)| *places);
             let kind = if name == "round" { DataType::Int32 } else { DataType::Int64 };
             counts.filter_map(|at| Some((call.args.get(*at)?, kind.clone()))).collect()
         }
         _ => Vec::new(),
     }
+}
+
+/// The functions whose arguments are all of one type.
+const ALIKE: &[&str] = &["age", "coalesce", "greatest", "least", "nullif", "nvl"];
+
+/// The type that a parameter has among these, which is that of the first of them that has one.
+fn beside<'a>(mut all: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Option<DataType> {
+    let kind = all.find_map(|of| of.get_type(schema).ok().filter(|kind| !kind.is_null()))?;
+    Some(number(kind.clone()).unwrap_or_else(|| of_cast(&kind)))
 }
 
 /// By function, which of its arguments say how many or where.

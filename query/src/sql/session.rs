@@ -37,6 +37,7 @@ use schemas::policy::Tenants;
 use super::{
     beside::Beside,
     clock::Shifts,
+    dated::Dated,
     encode, exact, functions as allowed,
     implied::Implied,
     instant::Instants,
@@ -117,6 +118,7 @@ pub(crate) fn open(
     }
     state.add_analyzer_rule(Arc::new(lengths::Ordered));
     state.register_function_rewrite(Arc::new(Beside))?;
+    state.register_function_rewrite(Arc::new(Dated))?;
     state.register_function_rewrite(Arc::new(whole::Places))?;
     state.register_function_rewrite(instants)?;
     state.register_function_rewrite(Arc::new(InText::of(zone.clone(), reading.is_some())))?;

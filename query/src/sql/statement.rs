@@ -23,7 +23,11 @@ pub(super) use self::{numbers::plain, standard::joined};
 use super::{
     clock,
     error::QueryError,
-    reading::{Reading, rewrite::rewrite},
+    reading::{
+        Reading,
+        parameters::parameter,
+        rewrite::{call, rewrite, taken},
+    },
     views,
 };
 
@@ -364,6 +368,7 @@ impl VisitorMut for Written {
         standard::in_words(expr);
         standard::arguments(expr);
         zoned(expr)?;
+        truncated_by(expr);
         truncated(expr)?;
         regroup(expr);
         standard::symmetric(expr)?;
@@ -389,6 +394,21 @@ fn zoned(expr: &mut Expr) -> ControlFlow<String> {
     }
     **time_zone = Expr::Value(Value::SingleQuotedString(known).into());
     ControlFlow::Continue(())
+}
+
+/// `date_trunc('day', time, $1)` → `timezone($1, date_trunc('day', timezone($1, time)))`: the engine puts an instant into no zone that comes later.
+fn truncated_by(expr: &mut Expr) {
+    if let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr
+        && name.to_string().eq_ignore_ascii_case("date_trunc")
+        && let [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(time)), FunctionArg::Unnamed(FunctionArgExpr::Expr(zone))] =
+            list.args.as_mut_slice()
+        && parameter(zone).is_some()
+    {
+        let zone = taken(zone);
+        *time = call("timezone", [zone.clone(), taken(time)]);
+        list.args.pop();
+        *expr = call("timezone", [zone, taken(expr)]);
+    }
 }
 
 /// `date_trunc` with a zone, as the engine has it: it truncates an instant by the clock of the zone that it is put into.

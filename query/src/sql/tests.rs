@@ -6,6 +6,7 @@ mod exact;
 pub(crate) mod hostile;
 mod numbers;
 mod questions;
+mod rowless;
 mod runs;
 pub(crate) mod world;
 mod zones;

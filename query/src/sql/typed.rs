@@ -18,7 +18,7 @@ use datafusion::{
 use super::lengths::SPAN;
 
 /// A decimal of which nothing more is known; that of a value has its own digits.
-pub(super) const NUMERIC: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 18);
+pub(crate) const NUMERIC: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 18);
 
 /// Says of what type a parameter is.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ fn of_other(op: &BinaryOperator, beside: &DataType) -> Option<DataType> {
         }
         (DataType::Timestamp(..), Plus) => Some(SPAN),
         (DataType::Interval(_) | DataType::Duration(_), Multiply | Divide) => Some(DataType::Float64),
+        // What clients know of a span of time is an interval.
+        (DataType::Duration(_), Eq | NotEq | Lt | LtEq | Gt | GtEq) => Some(SPAN),
         _ => None,
     }
 }

@@ -40,7 +40,7 @@ fn parameters(expr: &Expr) -> Vec<(String, String)> {
 }
 
 /// The name of the parameter that an expression is, whatever it is cast to.
-pub(super) fn parameter(expr: &Expr) -> Option<&str> {
+pub(crate) fn parameter(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) => place(name).map(|_| name.as_str()),
         Expr::Cast { expr, .. } | Expr::Nested(expr) => parameter(expr),

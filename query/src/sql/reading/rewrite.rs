@@ -366,6 +366,7 @@ fn called(expr: &Expr) -> String {
         Expr::Function(function) => function.name.0.last().and_then(ObjectNamePart::as_ident).map(part),
         Expr::Cast { expr, .. } | Expr::Nested(expr) | Expr::Collate { expr, .. } => return called(expr),
         Expr::Case { .. } => Some("case".to_owned()),
+        Expr::Exists { negated: false, .. } => Some("exists".to_owned()),
         _ => None,
     };
     named.unwrap_or_else(|| "?column?".to_owned())

@@ -47,6 +47,16 @@ pub(crate) fn short(text: &str, zoned: bool) -> [&str; 2] {
     [text, zone]
 }
 
+/// A day or a time as Postgres counts years, of which none is 0, and what it writes behind one before the first.
+pub(crate) fn in_era(text: String) -> (String, &'static str) {
+    let (is_before, years) = text.strip_prefix('-').map_or((false, text.as_str()), |years| (true, years));
+    let parts = years.split_once('-').filter(|(year, _)| is_before || *year == "0000");
+    match parts.and_then(|(year, rest)| Some((year.parse::<u32>().ok()?, rest))) {
+        Some((year, rest)) => (format!("{:04}-{rest}", year.saturating_add(1)), " BC"),
+        None => (text, ""),
+    }
+}
+
 const MICROS_A_SECOND: u64 = 1_000_000;
 
 /// A span of time: years to days as far as there are any, and what a clock shows of the rest. Behind what is negative a sign says what is not.
@@ -247,7 +257,9 @@ fn times(array: &ArrayRef, zone: &Arc<str>) -> Result<StringArray> {
         if array.is_null(row) {
             return Ok(None);
         }
-        Ok(Some(short(&shown.value(row).try_to_string()?, zoned).concat()))
+        let (text, era) = in_era(shown.value(row).try_to_string()?);
+        let [time, zone] = short(&text, zoned);
+        Ok(Some([time, zone, era].concat()))
     });
     texts.collect()
 }

@@ -72,6 +72,9 @@ fn called(function: &mut Function) -> ControlFlow<String, Option<Expr>> {
         FunctionArguments::None if name == LOCAL => {
             return ControlFlow::Continue(Some(written("CAST(now() AS TIMESTAMP)")));
         }
+        FunctionArguments::None if name == "localtime" => {
+            return ControlFlow::Continue(Some(written("CAST(CAST(now() AS TIMESTAMP) AS TIME)")));
+        }
         _ => return ControlFlow::Continue(None),
     };
     let args = list.args.iter_mut().map(|arg| match arg {
@@ -98,6 +101,8 @@ fn called(function: &mut Function) -> ControlFlow<String, Option<Expr>> {
             let right = Box::new(Expr::Value(Value::Null.into()));
             Some(Expr::Nested(Box::new(Expr::BinaryOp { left, op: BinaryOperator::Or, right })))
         }
+        // Since the midnight before now.
+        ("age", [time]) => Some(call("age", [written("current_date"), taken(time)])),
         (LOCAL, [decimals]) => {
             let Ok(decimals) = decimals.to_string().parse::<u8>() else {
                 return ControlFlow::Break("localtimestamp() takes the number of decimals as a constant".to_owned());
@@ -123,6 +128,8 @@ fn moment(word: &str, data_type: &DataType) -> Option<Expr> {
         "today" => "current_date",
         "tomorrow" => "CAST(current_date + INTERVAL '1 day' AS DATE)",
         "yesterday" => "CAST(current_date - INTERVAL '1 day' AS DATE)",
+        // As a time it is known.
+        "epoch" if *data_type == DataType::Date => "CAST('1970-01-01' AS DATE)",
         _ => return None,
     };
     Some(written(&format!("CAST({moment} AS {data_type})")))

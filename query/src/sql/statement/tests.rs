@@ -46,6 +46,9 @@ fn what_is_asked_twice_has_a_name_of_its_own() {
         Ok("SELECT CAST(now() AS TIMESTAMP) AS a, \"timestamp\"(CAST(now() AS TIMESTAMP(6)), 0) AS b"),
     );
     check("SELECT localtimestamp(1 + 1) AS a", Err("as a constant"));
+    check("SELECT localtime AS a", Ok("SELECT CAST(CAST(now() AS TIMESTAMP) AS TIME) AS a"));
+    check("SELECT date 'epoch' AS a", Ok("SELECT CAST(CAST('1970-01-01' AS DATE) AS DATE) AS a"));
+    check("SELECT age(a) AS b FROM u", Ok("SELECT age(current_date, a) AS b FROM u"));
     check("SELECT overlay('ab' PLACING 'c' FROM 2) AS a", Ok("SELECT \"overlay\"('ab', 'c', 2) AS a"));
     let found =
         "SELECT CASE WHEN regexp_like(a, '(?s)o.b') THEN regexp_replace(a, '(?s)^.*?(o.b).*$', '\\1') END AS b FROM u";

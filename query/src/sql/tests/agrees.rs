@@ -887,3 +887,23 @@ async fn a_column_that_is_joined_by_has_what_either_side_has() {
     let names: Vec<&str> = described.schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, ["y", "x", "p", "q"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_is_taken_by_the_name_of_its_type() {
+    let world = world().await;
+    for (value, wanted) in [
+        ("date(timestamp '2026-11-20 10:30') = date '2026-11-20'", json!(true)),
+        ("date('2026-11-20') = date '2026-11-20'", json!(true)),
+        ("count(*) AS v FROM usage WHERE date(time) = '2026-11-01'", json!(3)),
+        ("sum(n) AS v FROM (SELECT date(time), count(*) AS n FROM usage GROUP BY date(time)) s", json!(3)),
+        ("date 'epoch' = date '1970-01-01'", json!(true)),
+        ("localtime = localtimestamp::time", json!(true)),
+        ("age(timestamp '2026-11-01') = age(current_date, timestamp '2026-11-01')", json!(true)),
+        ("count(DISTINCT date(time)) AS v FROM usage", json!(1)),
+    ] {
+        check(&world, value, wanted).await;
+    }
+    let both = world.ask(&everyone(), "SELECT time, date(time), time::date FROM usage LIMIT 1").await;
+    assert!(both.is_ok(), "{both:?}");
+    assert!(world.ask(&everyone(), "SELECT date(5)").await.unwrap_err().contains("takes a time"));
+}

@@ -143,6 +143,85 @@ async fn a_decimal_that_may_be_a_float_is_one() {
 
 /// The answers are those of Postgres.
 #[tokio::test(flavor = "multi_thread")]
+async fn a_decimal_is_a_float_wherever_it_is_compared_with_one() {
+    let world = World::new(&[charged("acme", 1, "alice", Some(1), 1)], 1).await;
+    const ZERO: &str = "(VALUES (0.0)) a(x)";
+    const SMALL: &str = "(VALUES (1e-20::float8)) b(x)";
+    for (asked, wanted) in [
+        (format!("FROM (SELECT x FROM {ZERO} INTERSECT SELECT x FROM {SMALL}) s"), 0),
+        (format!("FROM (SELECT x FROM {ZERO} EXCEPT SELECT x FROM {SMALL}) s"), 1),
+        ("FROM (SELECT 0.5 AS x INTERSECT SELECT 0.5::float8) s".to_owned(), 1),
+        (format!("FROM {ZERO} WHERE x IN (SELECT x FROM {SMALL})"), 0),
+        (format!("FROM {ZERO} WHERE x NOT IN (SELECT x FROM {SMALL})"), 1),
+        (format!("FROM {SMALL} WHERE x IN (SELECT x FROM {ZERO})"), 0),
+        (format!("FROM {ZERO} WHERE x = ANY (SELECT x FROM {SMALL})"), 0),
+        (format!("FROM {ZERO} JOIN {SMALL} USING (x)"), 0),
+        (format!("FROM {ZERO} NATURAL JOIN {SMALL}"), 0),
+        ("FROM (VALUES (0.5)) a(x) JOIN (VALUES (0.5::float8)) b(x) USING (x)".to_owned(), 1),
+        ("FROM (SELECT cost_usd FROM usage INTERSECT SELECT 'NaN'::float8) s".to_owned(), 0),
+    ] {
+        check(&world, &format!("count(*) AS v {asked}"), json!(wanted)).await;
+    }
+    for (asked, wanted) in [
+        ("VALUES (1.5), (1e-20::float8)", json!([1e-20, 1.5])),
+        ("VALUES (1.5), (NULL), (2), (0.25::float8)", json!([0.25, 1.5, 2.0, null])),
+        ("VALUES (1.5), (2.25)", json!(["1.50", "2.25"])),
+        ("SELECT NULL UNION ALL SELECT 1e-20::float8 UNION ALL SELECT 2.25", json!([1e-20, 2.25, null])),
+        ("SELECT NULL UNION ALL SELECT 2.25 UNION ALL SELECT 1e-20::float8", json!([1e-20, 2.25, null])),
+        ("SELECT NULL UNION ALL SELECT 'b' UNION ALL SELECT 'a'", json!(["a", "b", null])),
+    ] {
+        let sql = format!("SELECT v FROM ({asked}) s(v) ORDER BY v");
+        let rows = world.ask(&everyone(), &sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let got: Value = rows.as_array().unwrap().iter().map(|row| row["v"].clone()).collect();
+        assert_eq!(got, wanted, "{sql}");
+    }
+    check(&world, "count(*) AS v FROM (VALUES (1.5), ('NaN'::float8)) t(x) WHERE x > 2", json!(1)).await;
+}
+
+/// The answers are those of Postgres.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_whole_number_may_have_a_digit_more() {
+    let world = World::new(&[charged("acme", 1, "alice", Some(1), 1)], 1).await;
+    for condition in [
+        "ceil(0.5) = 1",
+        "ceiling(9.99) = 10",
+        "floor(-0.5) = -1",
+        "floor(-9.1) = -10",
+        "ceil(0.5::float8) = 1",
+        "floor('99999999999999999999999999999999999999'::numeric(38, 0)) > 0",
+        "sum(ceil(x)) = 2 AS v FROM (VALUES (0.5), (0.25), (NULL)) t(x)",
+        "ceil(max(x)) = 100 AS v FROM (VALUES (99.9)) t(x)",
+        "ceil(CASE WHEN user_id = 'alice' THEN 0.5 ELSE 0.25 END) = 1 AS v FROM usage",
+    ] {
+        check(&world, condition, json!(true)).await;
+    }
+}
+
+/// The answers are those of Postgres.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_for_a_row_that_is_not_there_is_not_rounded() {
+    let world = World::new(&[charged("acme", 1, "alice", Some(1), 1)], 1).await;
+    for (value, wanted) in [
+        ("lag(x, 1, 0.5) OVER () AS v FROM (VALUES (1)) t(x)", json!("0.5")),
+        ("lead(count(*), 1, 1.5) OVER () AS v FROM usage", json!("1.5")),
+        ("lag(x, 1, 1.25) OVER () AS v FROM (VALUES (1.5)) t(x)", json!("1.25")),
+        ("lag(x, 1, 1e-20::float8) OVER () AS v FROM (VALUES (1.5)) t(x)", json!(1e-20)),
+        ("lag(x, 1, 'NaN'::float8) OVER () = 'NaN'::float8 AS v FROM (VALUES (1.5)) t(x)", json!(true)),
+        ("lag(x, 1, 0.5) OVER () / 2 = 0.25 AS v FROM (VALUES (1)) t(x)", json!(true)),
+        ("lag(x, 1, 0) OVER () AS v FROM (VALUES (1)) t(x)", json!(0)),
+        ("lag(x) OVER () AS v FROM (VALUES (1)) t(x)", json!(null)),
+        ("sum(y) AS v FROM (SELECT lag(x, 1, 0.5) OVER (ORDER BY x) AS y FROM (VALUES (1), (2)) t(x)) s", json!("1.5")),
+        (
+            "sum(y) AS v FROM (SELECT lead(x, 1, 0.5) OVER (ORDER BY x DESC) AS y FROM (VALUES (1), (2)) t(x)) s",
+            json!("1.5"),
+        ),
+    ] {
+        check(&world, value, wanted).await;
+    }
+}
+
+/// The answers are those of Postgres.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_percentile_between_two_numbers_is_exact() {
     let world = World::new(&[1, 2, 3].map(|number| charged("acme", number, "alice", Some(1), 1)), 1).await;
     for (value, wanted) in [

@@ -1,0 +1,98 @@
+//! Queries that stand for a value and may find no row: NULL, whatever they select.
+//!
+//! The engine takes of such a query that it can be NULL if its column can, and of a constant, a count or `now()` that it cannot: whether it is
+//! NULL would be answered without asking. So what asks for it is a function that may give NULL. Without it stand those that always have a row.
+
+use datafusion::{
+    arrow::datatypes::DataType,
+    common::{
+        Result, exec_err, internal_datafusion_err,
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+    },
+    logical_expr::{
+        ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    },
+};
+
+/// A plan in which all of them may be NULL.
+pub(super) fn nullable(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut changed = false;
+    let done = plan.transform_up_with_subqueries(|node| {
+        let mut node = if asks(&node)? { maybe(node)? } else { Transformed::no(node) };
+        changed |= node.transformed;
+        if changed {
+            node = Transformed::yes(node.data.recompute_schema()?);
+        }
+        Ok(node)
+    })?;
+    Ok(done.data)
+}
+
+/// Whether there is such a query at a step of a plan.
+fn asks(node: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    node.apply_expressions(|expr| {
+        found |= expr.exists(|part| Ok(is_rowless(part)))?;
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+fn maybe(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    node.map_expressions(|expr| {
+        expr.transform_up(|part| {
+            if !is_rowless(&part) {
+                return Ok(Transformed::no(part));
+            }
+            let found = Found { signature: Signature::any(1, Volatility::Immutable) };
+            Ok(Transformed::yes(ScalarUDF::from(found).call(vec![part])))
+        })
+    })
+}
+
+/// Whether an expression is a query that may have no row, and a column that is never NULL.
+fn is_rowless(expr: &Expr) -> bool {
+    let Expr::ScalarSubquery(of) = expr else { return false };
+    let column = of.subquery.schema().fields().first();
+    column.is_some_and(|column| !column.is_nullable()) && !has_a_row(&of.subquery)
+}
+
+fn has_a_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(of) => has_a_row(&of.input),
+        LogicalPlan::SubqueryAlias(of) => has_a_row(&of.input),
+        LogicalPlan::Aggregate(of) => of.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(of) => of.produce_one_row,
+        _ => false,
+    }
+}
+
+/// Gives what it is given.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Found {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Found {
+    fn name(&self) -> &'static str {
+        "found"
+    }
+
+    /// It has no part in the name of a column.
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(args.iter().map(|of| of.schema_name().to_string()).collect())
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        types.first().cloned().ok_or_else(|| internal_datafusion_err!("a value is missing"))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [value] = args.args.as_slice() else { return exec_err!("one value is found") };
+        Ok(value.clone())
+    }
+}
