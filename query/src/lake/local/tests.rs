@@ -63,7 +63,7 @@ async fn a_put_on_the_condition_of_the_old_content_is_refused() {
 async fn parts_of_a_file_are_read_and_what_is_not_in_it_is_an_error() {
     let directory = TempDir::new().expect("a directory");
     let (path, store) = (place(&directory, "file"), Durable::new());
-    let gone = store.get_ranges(&path, &[0..1]).await;
+    let gone = store.get_ranges(&path, std::slice::from_ref(&(0..1))).await;
     assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
     store.put(&path, "0123456789".into()).await.expect("put");
     assert_eq!(store.get_ranges(&path, &[7..10, 0..2, 4..4]).await.unwrap(), ["789", "01", ""]);
