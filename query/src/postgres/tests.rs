@@ -331,6 +331,7 @@ async fn a_parameter_that_is_cast_is_a_value_of_that_type() {
     for (condition, oid, told, format, value) in [
         ("input_tokens > $1::integer - 1000", 0, 23_u32, 1_i16, &4_i32.to_be_bytes()[..]),
         ("$1::int = 4", 0, 23, 0, &b"4"[..]),
+        ("(SELECT $1::int WHERE false) IS NULL", 0, 23, 0, &b"4"[..]),
         ("$1::int = 4", 1_700, 1_700, 0, &b"3.5"[..]),
         ("$1::int = 4", 701, 701, 1, &3.5_f64.to_be_bytes()[..]),
         ("$1::date = date '2026-11-01'", 0, 1_082, 1, &day[..]),

@@ -11,6 +11,7 @@ use datafusion::{
     },
     logical_expr::{
         ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+        expr_rewriter::NamePreserver,
     },
 };
 
@@ -39,22 +40,27 @@ fn asks(node: &LogicalPlan) -> Result<bool> {
 }
 
 fn maybe(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let names = NamePreserver::new(&node);
     node.map_expressions(|expr| {
-        expr.transform_up(|part| {
+        let name = names.save(&expr);
+        let done = expr.transform_up(|part| {
             if !is_rowless(&part) {
                 return Ok(Transformed::no(part));
             }
             let found = Found { signature: Signature::any(1, Volatility::Immutable) };
             Ok(Transformed::yes(ScalarUDF::from(found).call(vec![part])))
-        })
+        })?;
+        Ok(done.update_data(|expr| name.restore(expr)))
     })
 }
 
-/// Whether an expression is a query that may have no row, and a column that is never NULL.
+/// Whether an expression is a query that may have no row, and a column that is never NULL, or will not be once its parameters have values.
 fn is_rowless(expr: &Expr) -> bool {
     let Expr::ScalarSubquery(of) = expr else { return false };
     let column = of.subquery.schema().fields().first();
-    column.is_some_and(|column| !column.is_nullable()) && !has_a_row(&of.subquery)
+    let is_never = column.is_some_and(|column| !column.is_nullable());
+    let is_open = || of.subquery.get_parameter_names().is_ok_and(|names| !names.is_empty());
+    !has_a_row(&of.subquery) && (is_never || is_open())
 }
 
 fn has_a_row(plan: &LogicalPlan) -> bool {
