@@ -128,7 +128,6 @@ pub use reading::arrays::elements as array_elements;
 pub(crate) use reading::catalog::{DATABASE, SCHEMA, Shown, remarks};
 pub(crate) use statement::MAX_SQL_BYTES;
 pub(crate) use tag::tag_of;
-pub(crate) use typed::NUMERIC;
 
 /// Who asks, and what they may read.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ use super::{
     message::format,
     value::{DAYS_2000, Kind, MICROS_2000},
 };
-use crate::sql::{NUMERIC, QueryError, bytea, in_units, moment};
+use crate::sql::{QueryError, bytea, in_units, moment};
 
 const MICROS_A_DAY: i64 = 86_400_000_000;
 
@@ -96,7 +96,7 @@ fn fitted(
     match (wanted, said, read.try_as_str().flatten()) {
         (Some(DataType::Boolean), _, Some("t" | "on" | "yes")) => Ok(ScalarValue::Boolean(Some(true))),
         (Some(DataType::Boolean), _, Some("f" | "off" | "no")) => Ok(ScalarValue::Boolean(Some(false))),
-        (Some(kind), Kind::Numeric, Some(digits)) if *kind == NUMERIC && !has_room(digits) => {
+        (Some(DataType::Decimal128(..)), Kind::Numeric, Some(digits)) if !has_room(digits) => {
             match digits.parse::<f64>() {
                 Ok(float) => Ok(ScalarValue::from(float)),
                 Err(_) => exec_err!("no decimal"),
@@ -320,6 +320,7 @@ mod tests {
     /// As drivers send them, in text and in binary.
     #[test]
     fn a_decimal_without_room_is_compared_as_a_float() {
+        const NUMERIC: DataType = DataType::Decimal128(18, 12);
         let read = |known: &DataType, format: i16, value: &[u8]| {
             let values = vec![Some(Bytes::copy_from_slice(value))];
             Values { types: vec![1_700], formats: vec![format], values }.scalars(&[Some(known.clone())], "UTC")

@@ -17,8 +17,9 @@ use datafusion::{
 
 use super::lengths::SPAN;
 
-/// A decimal of which nothing more is known; that of a value has its own digits.
-pub(crate) const NUMERIC: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 18);
+/// A decimal of which nothing more is known; that of a value has its own digits. What is compared with a column is of its type, by which
+/// clients of Flight make it.
+pub(super) const NUMERIC: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 18);
 
 /// Says of what type a parameter is.
 #[derive(Debug)]
@@ -47,9 +48,7 @@ impl ExprPlanner for Typed {
 fn of_other(op: &BinaryOperator, beside: &DataType) -> Option<DataType> {
     use BinaryOperator::{Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Plus};
     match (beside, op) {
-        (DataType::Decimal128(..), Plus | Minus | Multiply | Divide | Modulo | Eq | NotEq | Lt | LtEq | Gt | GtEq) => {
-            Some(NUMERIC)
-        }
+        (DataType::Decimal128(..), Plus | Minus | Multiply | Divide | Modulo) => Some(NUMERIC),
         (DataType::Timestamp(..), Plus) => Some(SPAN),
         (DataType::Interval(_) | DataType::Duration(_), Multiply | Divide) => Some(DataType::Float64),
         // What clients know of a span of time is an interval.
