@@ -104,6 +104,7 @@ mod shifted;
 mod sides;
 mod span;
 mod statement;
+mod steps;
 mod summed;
 mod sums;
 mod tag;

@@ -5,52 +5,26 @@
 
 use datafusion::{
     arrow::datatypes::DataType,
-    common::{
-        Result, exec_err, internal_datafusion_err,
-        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
-    },
+    common::{Result, exec_err, internal_datafusion_err, tree_node::Transformed},
     logical_expr::{
         ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-        expr_rewriter::NamePreserver,
     },
 };
 
+use super::steps;
+
 /// A plan in which all of them may be NULL.
 pub(super) fn nullable(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let mut changed = false;
-    let done = plan.transform_up_with_subqueries(|node| {
-        let mut node = if asks(&node)? { maybe(node)? } else { Transformed::no(node) };
-        changed |= node.transformed;
-        if changed {
-            node = Transformed::yes(node.data.recompute_schema()?);
-        }
-        Ok(node)
-    })?;
-    Ok(done.data)
-}
-
-/// Whether there is such a query at a step of a plan.
-fn asks(node: &LogicalPlan) -> Result<bool> {
-    let mut found = false;
-    node.apply_expressions(|expr| {
-        found |= expr.exists(|part| Ok(is_rowless(part)))?;
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    Ok(found)
+    steps::each(plan, |node, _| if steps::has(&node, is_rowless)? { maybe(node) } else { Ok(Transformed::no(node)) })
 }
 
 fn maybe(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let names = NamePreserver::new(&node);
-    node.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let done = expr.transform_up(|part| {
-            if !is_rowless(&part) {
-                return Ok(Transformed::no(part));
-            }
-            let found = Found { signature: Signature::any(1, Volatility::Immutable) };
-            Ok(Transformed::yes(ScalarUDF::from(found).call(vec![part])))
-        })?;
-        Ok(done.update_data(|expr| name.restore(expr)))
+    steps::parts(node, |part| {
+        if !is_rowless(&part) {
+            return Ok(Transformed::no(part));
+        }
+        let found = Found { signature: Signature::any(1, Volatility::Immutable) };
+        Ok(Transformed::yes(ScalarUDF::from(found).call(vec![part])))
     })
 }
 

@@ -5,49 +5,26 @@
 
 use datafusion::{
     arrow::datatypes::DataType,
-    common::{
-        DFSchema, JoinType, Result, ScalarValue,
-        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
-    },
+    common::{DFSchema, JoinType, Result, ScalarValue, tree_node::Transformed},
     logical_expr::{
         BinaryExpr, Distinct, Expr, ExprSchemable, LogicalPlan, Operator, WindowFunctionDefinition,
-        expr_rewriter::NamePreserver,
         utils::{grouping_set_to_exprlist, merge_schema},
     },
 };
 
-use super::quotient;
+use super::{quotient, steps};
 
 /// Aggregates and window functions that give one of the values of their first argument.
 const CHOOSE: &[&str] = &["any_value", "first_value", "lag", "last_value", "lead", "max", "min", "nth_value"];
 
 /// Divides sums that come out of queries within as decimals, and what is calculated with their quotients.
 pub(super) fn divided(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let mut changed = false;
-    let done = plan.transform_up_with_subqueries(|node| {
-        let mut node = match calculates(&node)? {
-            true => quotients(node, changed)?,
-            false => Transformed::no(node),
-        };
-        changed |= node.transformed;
-        if changed {
-            node = Transformed::yes(node.data.recompute_schema()?);
-        }
-        Ok(node)
-    })?;
-    Ok(done.data)
-}
-
-/// Whether something is divided or multiplied at a step of a plan.
-fn calculates(node: &LogicalPlan) -> Result<bool> {
     let is_it =
         |part: &Expr| matches!(part, Expr::BinaryExpr(of) if matches!(of.op, Operator::Divide | Operator::Multiply));
-    let mut found = false;
-    node.apply_expressions(|expr| {
-        found |= expr.exists(|part| Ok(is_it(part)))?;
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    Ok(found)
+    steps::each(plan, |node, are_new| match steps::has(&node, is_it)? {
+        true => quotients(node, are_new),
+        false => Ok(Transformed::no(node)),
+    })
 }
 
 /// A step with its quotients; types of what it reads may have become others before.
@@ -55,20 +32,15 @@ fn quotients(node: LogicalPlan, mut are_new: bool) -> Result<Transformed<Logical
     let inputs: Vec<LogicalPlan> = node.inputs().into_iter().cloned().collect();
     let schema = merge_schema(&inputs.iter().collect::<Vec<_>>());
     let over = Over::inputs(inputs.iter().collect(), &schema);
-    let names = NamePreserver::new(&node);
-    node.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let done = expr.transform_up(|part| {
-            let is_ours = matches!(&part, Expr::BinaryExpr(of) if over.is_ours(of, are_new));
-            Ok(match part {
-                Expr::BinaryExpr(of) if is_ours => {
-                    are_new = true;
-                    Transformed::yes(quotient::calculated(of.op == Operator::Divide, *of.left, *of.right))
-                }
-                other => Transformed::no(other),
-            })
-        })?;
-        Ok(done.update_data(|expr| name.restore(expr)))
+    steps::parts(node, |part| {
+        let is_ours = matches!(&part, Expr::BinaryExpr(of) if over.is_ours(of, are_new));
+        Ok(match part {
+            Expr::BinaryExpr(of) if is_ours => {
+                are_new = true;
+                Transformed::yes(quotient::calculated(of.op == Operator::Divide, *of.left, *of.right))
+            }
+            other => Transformed::no(other),
+        })
     })
 }
 

@@ -10,38 +10,27 @@ use std::{mem, sync::Arc};
 
 use arrow::datatypes::DataType;
 use datafusion::{
-    common::{
-        DFSchema, Result,
-        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
-    },
+    common::{DFSchema, Result, tree_node::Transformed},
     logical_expr::{
         Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Projection, Union, Values, cast as cast_to,
-        expr_rewriter::NamePreserver, utils::merge_schema,
+        utils::merge_schema,
     },
 };
 
 use super::{
     beside::{float_of, in_float, is_decimal},
     instant::Instants,
+    steps,
 };
 
 /// A plan whose unions are of such columns.
 pub(super) fn united(plan: LogicalPlan, instants: &Instants) -> Result<LogicalPlan> {
-    let mut changed = false;
-    let done = plan.transform_up_with_subqueries(|node| {
-        let mut node = match node {
-            LogicalPlan::Union(union) => settled(union, instants, changed)?,
-            LogicalPlan::Values(values) => listed(values)?,
-            LogicalPlan::Join(join) => paired(join).transform_data(|join| sought(join, instants))?,
-            node => sought(node, instants)?,
-        };
-        changed |= node.transformed;
-        if changed {
-            node = Transformed::yes(node.data.recompute_schema()?);
-        }
-        Ok(node)
-    })?;
-    Ok(done.data)
+    steps::each(plan, |node, changed| match node {
+        LogicalPlan::Union(union) => settled(union, instants, changed),
+        LogicalPlan::Values(values) => listed(values),
+        LogicalPlan::Join(join) => paired(join).transform_data(|join| sought(join, instants)),
+        node => sought(node, instants),
+    })
 }
 
 /// A union of such columns, which are of other types than it was planned with if there was one below it.
@@ -153,21 +142,11 @@ fn paired(mut join: Join) -> Transformed<LogicalPlan> {
 
 /// A step of a plan in which the same is done of what is looked for in a query.
 fn sought(node: LogicalPlan, instants: &Instants) -> Result<Transformed<LogicalPlan>> {
-    let mut found = false;
-    node.apply_expressions(|expr| {
-        found |= expr.exists(|part| Ok(matches!(part, Expr::InSubquery(_) | Expr::SetComparison(_))))?;
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    if !found {
+    if !steps::has(&node, |part| matches!(part, Expr::InSubquery(_) | Expr::SetComparison(_)))? {
         return Ok(Transformed::no(node));
     }
     let schema = merge_schema(&node.inputs());
-    let names = NamePreserver::new(&node);
-    node.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let done = expr.transform_up(|part| in_floats(part, &schema, instants))?;
-        Ok(done.update_data(|expr| name.restore(expr)))
-    })
+    steps::parts(node, |part| in_floats(part, &schema, instants))
 }
 
 fn in_floats(mut part: Expr, schema: &DFSchema, instants: &Instants) -> Result<Transformed<Expr>> {
