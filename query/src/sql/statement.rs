@@ -40,7 +40,6 @@ mod named;
 mod numbers;
 mod standard;
 mod types;
-mod within;
 
 /// The longest statement.
 pub(crate) const MAX_SQL_BYTES: usize = 64 << 10;

@@ -14,8 +14,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{
+    found::is_query,
     named::{Columns, Scope, known},
-    within::is_query,
 };
 use crate::sql::reading::rewrite::{call, taken};
 

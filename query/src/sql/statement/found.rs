@@ -9,6 +9,11 @@ use datafusion::sql::sqlparser::ast::{
 use super::columns::is_grouped;
 use crate::sql::reading::rewrite::{taken, written};
 
+/// Whether an expression is, or asks of, a query.
+pub(super) const fn is_query(expr: &Expr) -> bool {
+    matches!(expr, Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. })
+}
+
 /// Writes so what a SELECT shows. In queries within they are conditions, or shown by these.
 pub(super) fn shown(select: &mut Select) {
     let _: ControlFlow<()> = VisitMut::visit(&mut select.projection, &mut Found::default());

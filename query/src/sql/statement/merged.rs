@@ -1,11 +1,10 @@
-//! `a FULL JOIN b USING (x)`: one column `x`, which is that of either side where there is a row.
+//! `a JOIN b USING (x)`: one column `x`, which is that of either side where there is a row.
 //!
 //! The engine's is that of the left side, or in `*` that of the table whose name comes first, and so NULL where only the other side has a
-//! row. Such a join is written with ON here, and its column as the standard says what it is, wherever the query names it. So is one whose
-//! column a table after it is joined by again, which the engine would find ambiguous, and any where `*` shows its columns, which stand first.
-//! So is one whose column a query within names, which to the engine is none of either table, and one of a query within, where the engine
-//! finds tables of the same name around it as well. Where it cannot be told which table has the column ([`named`](super::named)) the
-//! statement is refused. Other inner joins are left to the engine.
+//! row; and it finds two of it in a condition, where a table after it is joined by it again, and where a query within names it. So a join is
+//! written with ON here, and its column as the standard says what it is, wherever the query names it; those of `*` stand first. A NATURAL join
+//! is one by all that both sides have. Where it cannot be told which table has the column ([`named`](super::named)) an outer join is refused, and
+//! one whose columns `*` shows; others are left to the engine.
 
 use std::{collections::HashSet, mem, ops::ControlFlow};
 
@@ -19,7 +18,6 @@ use super::{
     MAX_OPERATORS,
     columns::shown_as,
     named::{Columns, Scope, known},
-    within::{are_named_within, is_query},
 };
 use crate::sql::reading::rewrite::{call, taken};
 
@@ -28,14 +26,12 @@ const UNKNOWN: &str = "which table of a join with USING has its column cannot be
 
 const OFTEN: &str = "a statement names columns of joins with USING too often: name them once, in a query within FROM";
 
-const NATURAL: &str = "NATURAL outer joins are not supported: write USING (…) with the columns";
+const NATURAL: &str = "the columns of a NATURAL join cannot be told here: write USING (…) with them";
 
-/// Writes out the columns of joins with USING, but for those of which the engine makes the same.
+/// Writes out the columns of joins with USING, where it can be told whose they are.
 #[derive(Default)]
 pub(super) struct Joins {
     scope: Scope,
-    /// How deep it is in expressions that are queries.
-    within: usize,
 }
 
 impl VisitorMut for Joins {
@@ -44,7 +40,7 @@ impl VisitorMut for Joins {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<String> {
         self.scope.enter(query);
         match query.body.as_mut() {
-            SetExpr::Select(select) => written_out(select, query.order_by.as_mut(), &self.scope, self.within > 0),
+            SetExpr::Select(select) => written_out(select, query.order_by.as_mut(), &self.scope),
             _ => ControlFlow::Continue(()),
         }
     }
@@ -56,30 +52,16 @@ impl VisitorMut for Joins {
 
     /// That of a UNION: in the one of a query nothing is left to do.
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<String> {
-        written_out(select, None, &self.scope, self.within > 0)
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
-        self.within += usize::from(is_query(expr));
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<String> {
-        self.within = self.within.saturating_sub(usize::from(is_query(expr)));
-        ControlFlow::Continue(())
+        written_out(select, None, &self.scope)
     }
 }
 
-fn written_out(
-    select: &mut Select,
-    mut order: Option<&mut OrderBy>,
-    scope: &Scope,
-    within: bool,
-) -> ControlFlow<String> {
+fn written_out(select: &mut Select, mut order: Option<&mut OrderBy>, scope: &Scope) -> ControlFlow<String> {
     let all = select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_)));
-    let mut loses = false;
+    let (mut loses, mut joins) = (false, false);
     for from in &mut select.from {
         loses |= from.joins.iter_mut().any(|join| is_lost(join, all));
+        joins |= from.joins.iter_mut().any(is_by_name);
         let within = is_lost_within(&mut from.relation, all);
         if within || from.joins.iter_mut().any(|join| is_lost_within(&mut join.relation, all)) {
             return stop(UNKNOWN);
@@ -88,12 +70,7 @@ fn written_out(
     if loses {
         return by_on(select, order, scope);
     }
-    let again = select
-        .from
-        .iter_mut()
-        .any(|from| is_joined_again(&mut from.joins) || (within && used(&mut from.joins).next().is_some()));
-    let names: HashSet<String> = select.from.iter_mut().flat_map(|from| used(&mut from.joins)).collect();
-    if !again && !are_named_within(names, select, order.as_deref()) {
+    if !joins {
         return ControlFlow::Continue(());
     }
     // What cannot be told here the engine may know, or it says that it is ambiguous.
@@ -123,6 +100,7 @@ fn by_on(select: &mut Select, order: Option<&mut OrderBy>, scope: &Scope) -> Con
             own.put_within(&mut join.relation)?;
             own.join(join)?;
         }
+        sides.tables.extend(own.tables);
         sides.shown.extend(own.shown);
         sides.columns.extend(own.columns);
     }
@@ -170,21 +148,10 @@ fn is_lost(join: &mut Join, all: bool) -> bool {
     })
 }
 
-/// The columns that tables are joined by with USING.
-fn used(joins: &mut [Join]) -> impl Iterator<Item = String> {
-    let constraints = joins.iter_mut().filter_map(|join| parts(&mut join.join_operator).map(|(_, on)| on));
-    constraints.flat_map(|on| match on {
-        JoinConstraint::Using(names) => {
-            names.iter().filter_map(|name| name.0.last()?.as_ident()).map(known).collect::<Vec<String>>()
-        }
-        _ => Vec::new(),
-    })
-}
-
-/// Whether tables are joined by the same column more than once.
-fn is_joined_again(joins: &mut [Join]) -> bool {
-    let mut seen = HashSet::new();
-    used(joins).any(|name| !seen.insert(name))
+/// Whether tables are joined by columns that both have.
+fn is_by_name(join: &mut Join) -> bool {
+    let constraint = parts(&mut join.join_operator).map(|(_, on)| on);
+    matches!(constraint, Some(JoinConstraint::Using(_) | JoinConstraint::Natural))
 }
 
 fn is_lost_within(factor: &mut TableFactor, all: bool) -> bool {
@@ -255,7 +222,7 @@ impl<'a> Sides<'a> {
         }
         let mut owner = None;
         for (table, columns) in &self.tables {
-            if columns.as_ref()?.contains(name) && owner.replace(table.as_slice()).is_some() {
+            if columns.as_ref()?.iter().any(|own| own == name) && owner.replace(table.as_slice()).is_some() {
                 return None;
             }
         }
@@ -271,36 +238,59 @@ impl<'a> Sides<'a> {
         }
     }
 
+    /// The columns that what was joined so far has together with a table; nothing where that is not known, or one of them stands twice.
+    fn common(&self, has: Option<&Columns>) -> Option<Vec<String>> {
+        let has = has?;
+        let mut common = Vec::new();
+        for part in &self.shown {
+            match part {
+                Shown::One(name, _) => common.push(name.clone()),
+                Shown::All(table, without) => {
+                    let (_, columns) = self.tables.iter().find(|(known, _)| known == table)?;
+                    common.extend(columns.as_ref()?.iter().filter(|name| !without.contains(name)).cloned());
+                }
+            }
+        }
+        common.retain(|name| has.contains(name));
+        let different = common.iter().collect::<HashSet<_>>().len();
+        (different == common.len()).then_some(common)
+    }
+
     fn join(&mut self, join: &mut Join) -> ControlFlow<String> {
         let (right, has) = (table(&join.relation)?, self.scope.of_factor(&join.relation));
         let Some((keeps, constraint)) = parts(&mut join.join_operator) else { return stop(UNKNOWN) };
-        let mut columns = Vec::new();
-        match constraint {
-            JoinConstraint::Natural => return stop(NATURAL),
-            JoinConstraint::None => {}
-            JoinConstraint::On(on) => self.put(on)?,
-            JoinConstraint::Using(names) => {
-                let mut on = None;
-                for name in names {
-                    let Some(name) = name.0.last().and_then(ObjectNamePart::as_ident).map(known) else {
-                        return stop(UNKNOWN);
-                    };
-                    let (mut of, other) = (self.left(&name)?, of_table(&right, &name));
-                    let same = binary(first_of(&of), BinaryOperator::Eq, other.clone());
-                    on = Some(match on.take() {
-                        Some(before) => binary(before, BinaryOperator::And, same),
-                        None => same,
-                    });
-                    match keeps {
-                        Keeps::None | Keeps::Left => {}
-                        Keeps::Right => of = vec![other],
-                        Keeps::Both => of.push(other),
-                    }
-                    columns.push((name, of));
-                }
-                *constraint = on.map_or(JoinConstraint::None, JoinConstraint::On);
+        let names = match &mut *constraint {
+            JoinConstraint::None => Some(Vec::new()),
+            JoinConstraint::On(on) => {
+                self.put(on)?;
+                self.add(right, has, Vec::new());
+                return ControlFlow::Continue(());
             }
+            JoinConstraint::Natural => match self.common(has.as_ref()) {
+                None => return stop(NATURAL),
+                names => names,
+            },
+            JoinConstraint::Using(names) => {
+                names.iter().map(|name| name.0.last().and_then(ObjectNamePart::as_ident).map(known)).collect()
+            }
+        };
+        let Some(names) = names else { return stop(UNKNOWN) };
+        let (mut on, mut columns) = (None, Vec::new());
+        for name in names {
+            let (mut of, other) = (self.left(&name)?, of_table(&right, &name));
+            let same = binary(first_of(&of), BinaryOperator::Eq, other.clone());
+            on = Some(match on.take() {
+                Some(before) => binary(before, BinaryOperator::And, same),
+                None => same,
+            });
+            match keeps {
+                Keeps::None | Keeps::Left => {}
+                Keeps::Right => of = vec![other],
+                Keeps::Both => of.push(other),
+            }
+            columns.push((name, of));
         }
+        *constraint = on.map_or(JoinConstraint::None, JoinConstraint::On);
         self.add(right, has, columns);
         ControlFlow::Continue(())
     }
@@ -344,8 +334,19 @@ impl<'a> Sides<'a> {
 
     /// Writes out `*`, and names the columns of joins, of which none has the name of another column.
     fn name(&self, projection: &mut Vec<SelectItem>) -> ControlFlow<String> {
+        let all_of = |item: &SelectItem| match item {
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                let last = name.0.last().and_then(ObjectNamePart::as_ident).map(known);
+                let table = self.tables.iter().find(|(table, _)| table.last().map(known) == last);
+                Some(table.and_then(|(_, columns)| columns.clone()))
+            }
+            _ => None,
+        };
+        // What is shown of whole tables, as far as it is known, keeps its name.
+        let beside: Vec<Option<Columns>> = projection.iter().filter_map(all_of).collect();
+        let is_beside =
+            |name: &String| beside.iter().any(|columns| columns.as_ref().is_none_or(|columns| columns.contains(name)));
         let mut written = Vec::new();
-        let first = if projection.iter().any(|item| matches!(item, SelectItem::QualifiedWildcard(..))) { 2 } else { 1 };
         for item in mem::take(projection) {
             match item {
                 SelectItem::Wildcard(_) => written.extend(self.shown.iter().map(item_of)),
@@ -368,6 +369,7 @@ impl<'a> Sides<'a> {
                 && let Expr::Identifier(ident) = &*expr
             {
                 let name = known(ident);
+                let first = if is_beside(&name) { 2 } else { 1 };
                 let mut free = (first..).map(|at: u32| if at == 1 { name.clone() } else { format!("{name}_{at}") });
                 let alias = Ident::with_quote('"', free.find(|name| used.insert(name.clone())).unwrap_or_default());
                 *item = SelectItem::ExprWithAlias { expr: taken(expr), alias };

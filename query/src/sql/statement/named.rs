@@ -1,5 +1,5 @@
 //! Which columns what stands in FROM has, as far as that is known before anything is planned: of what a statement writes itself, and of
-//! tables. Of views it is not, since their statements are read in the same way.
+//! tables and views, of which the head of their file says it, since their statements are read in the same way.
 
 use std::collections::HashSet;
 
@@ -8,10 +8,14 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::columns::{column_of, shown_as};
-use crate::{imports, sql::MADE, table::TableDef};
+use crate::{
+    imports,
+    sql::{MADE, views},
+    table::TableDef,
+};
 
-/// The names of columns.
-pub(super) type Columns = HashSet<String>;
+/// The names of columns, in the order in which `*` shows them.
+pub(super) type Columns = Vec<String>;
 
 /// The queries of WITH that may be named where a visitor is.
 #[derive(Default)]
@@ -50,7 +54,7 @@ impl Scope {
         let mut own = Columns::new();
         for item in &select.projection {
             if let SelectItem::ExprWithAlias { alias, .. } = item {
-                own.insert(known(alias));
+                own.push(known(alias));
             }
         }
         own.extend(self.of_all(&select.from)?);
@@ -72,7 +76,7 @@ impl Scope {
             // The one that there is has one column, by its own name.
             TableFactor::Table { name, alias, args: Some(_), .. } => {
                 let own = alias.as_ref().map(|alias| &alias.name).or_else(|| name.0.last()?.as_ident())?;
-                aliased(alias.as_ref(), Some(Columns::from([known(own)])))
+                aliased(alias.as_ref(), Some(vec![known(own)]))
             }
             TableFactor::Table { name, alias, .. } => aliased(alias.as_ref(), self.of_name(name)),
             TableFactor::Derived { subquery, alias, .. } => aliased(alias.as_ref(), self.of_query(subquery)),
@@ -130,8 +134,11 @@ impl Scope {
         if let Some(table) = TableDef::shown().find(|table| table.name == last) {
             return Some(table.columns().map(|column| column.name.to_owned()).collect());
         }
-        let made = imports::ALL.iter().chain(MADE).find(|table| table.name == last)?;
-        Some(made.schema().fields().iter().map(|field| field.name().clone()).collect())
+        if let Some(made) = imports::ALL.iter().chain(MADE).find(|table| table.name == last) {
+            return Some(made.schema().fields().iter().map(|field| field.name().clone()).collect());
+        }
+        let view = views::columns_of(&last);
+        (!view.is_empty()).then(|| view.iter().map(|column| column.name.to_owned()).collect())
     }
 }
 
@@ -142,5 +149,7 @@ fn aliased(alias: Option<&TableAlias>, columns: Option<Columns>) -> Option<Colum
         return columns;
     }
     let named: Columns = names.iter().map(|column| known(&column.name)).collect();
-    columns.filter(|columns| columns.len() == named.len()).map(|_| named)
+    // A column that two tables are joined by is there once.
+    let different = |columns: &Columns| columns.iter().collect::<HashSet<_>>().len();
+    columns.filter(|columns| different(columns) == different(&named)).map(|_| named)
 }

@@ -217,7 +217,38 @@ fn queries_pass_and_everything_else_does_not() {
 
 #[test]
 fn a_column_that_is_joined_by_is_that_of_either_side() {
-    check("SELECT x FROM a LEFT JOIN b USING (x)", Ok("SELECT x FROM a LEFT JOIN b USING(x)"));
+    check(
+        "SELECT x FROM a LEFT JOIN b USING (x)",
+        Ok("SELECT a.\"x\" AS \"x\" FROM a LEFT JOIN b ON a.\"x\" = b.\"x\""),
+    );
+    check(
+        "SELECT x, q FROM a JOIN b USING (x) WHERE x > 1 GROUP BY x, q HAVING max(x) > 2 ORDER BY x",
+        Ok("SELECT a.\"x\" AS \"x\", q FROM a JOIN b ON a.\"x\" = b.\"x\" WHERE a.\"x\" > 1 \
+            GROUP BY a.\"x\", q HAVING max(a.\"x\") > 2 ORDER BY a.\"x\""),
+    );
+    check(
+        "SELECT x, d.* FROM a JOIN b USING (x) JOIN (SELECT 1 AS k) AS d ON d.k = x",
+        Ok("SELECT a.\"x\" AS \"x\", d.* FROM a JOIN b ON a.\"x\" = b.\"x\" \
+            JOIN (SELECT 1 AS k) AS d ON d.k = a.\"x\""),
+    );
+    check(
+        "SELECT b.*, x FROM a JOIN b USING (x)",
+        Ok("SELECT b.*, a.\"x\" AS \"x_2\" FROM a JOIN b ON a.\"x\" = b.\"x\""),
+    );
+    check(
+        "WITH c AS (SELECT 1 AS x, 2 AS y), d AS (SELECT 3 AS z, 1 AS x) SELECT * FROM c NATURAL LEFT JOIN d WHERE x = 1",
+        Ok("WITH c AS (SELECT 1 AS x, 2 AS y), d AS (SELECT 3 AS z, 1 AS x) \
+            SELECT c.\"x\" AS \"x\", c.* EXCLUDE (\"x\"), d.* EXCLUDE (\"x\") \
+            FROM c LEFT JOIN d ON c.\"x\" = d.\"x\" WHERE c.\"x\" = 1"),
+    );
+    // Of views it is known as well which columns they have.
+    check(
+        "SELECT day FROM daily_spend AS s JOIN (SELECT 1 AS day, 2 AS k) AS c USING (day) JOIN a USING (tenant) WHERE tenant = 'x'",
+        Ok(
+            "SELECT s.\"day\" AS \"day\" FROM daily_spend AS s JOIN (SELECT 1 AS day, 2 AS k) AS c ON s.\"day\" = c.\"day\" \
+            JOIN a ON s.\"tenant\" = a.\"tenant\" WHERE s.\"tenant\" = 'x'",
+        ),
+    );
     check(
         "SELECT x, sum(n) FROM a RIGHT JOIN b USING (x) WHERE x > 1 GROUP BY x ORDER BY x",
         Ok("SELECT b.\"x\" AS \"x\", sum(n) FROM a RIGHT JOIN b ON a.\"x\" = b.\"x\" WHERE b.\"x\" > 1 \

@@ -858,6 +858,25 @@ async fn a_column_that_is_joined_by_has_what_either_side_has() {
             format!("SELECT x FROM {ONES} WHERE EXISTS (SELECT 1 FROM (VALUES (2)) d(w) WHERE w = x)"),
             json!([{"x": 2}]),
         ),
+        (format!("SELECT x FROM {ONES} WHERE x > 1"), json!([{"x": 2}])),
+        (
+            format!("WITH m AS (SELECT x, count(*) AS n FROM {ONES} WHERE x < 2 GROUP BY x HAVING x > 0 ORDER BY x) SELECT n FROM m"),
+            json!([{"n": 1}]),
+        ),
+        (
+            "SELECT count(*) AS n FROM usage JOIN charges USING (tenant, call_id) WHERE tenant = 'birch'".to_owned(),
+            json!([{"n": 0}]),
+        ),
+        (
+            "SELECT x, n FROM (VALUES (1, 2)) a(x, y) JOIN (VALUES (1, 3)) b(x, z) USING (x) JOIN (VALUES (1, 4)) c(k, n) ON k = x"
+                .to_owned(),
+            json!([{"x": 1, "n": 4}]),
+        ),
+        (
+            "SELECT * FROM (VALUES (1, 'a'), (2, 'b')) a(x, y) NATURAL FULL JOIN (VALUES ('c', 2), ('d', 3)) b(z, x) WHERE x > 1 ORDER BY x"
+                .to_owned(),
+            json!([{"x": 2, "y": "b", "z": "c"}, {"x": 3, "y": null, "z": "d"}]),
+        ),
         (
             format!(
                 "SELECT x FROM {ONES} WHERE EXISTS (SELECT 1 FROM (VALUES (2)) a(x) JOIN (VALUES (2)) c(x) USING (x) WHERE x = b.x)"
