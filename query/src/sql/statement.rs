@@ -18,8 +18,8 @@ use datafusion::sql::{
     },
 };
 
-use self::{columns::shown_as, named::Scope};
-pub(super) use self::{numbers::plain, standard::joined};
+pub(super) use self::{labels::called, numbers::plain, standard::joined};
+use self::{labels::shown_as, named::Scope};
 use super::{
     clock,
     error::QueryError,
@@ -35,6 +35,7 @@ mod calls;
 mod check;
 mod columns;
 mod found;
+mod labels;
 mod merged;
 mod named;
 mod numbers;
@@ -303,6 +304,9 @@ impl VisitorMut for Written {
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<String> {
         self.scope.enter(query);
+        for cte in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
+            columns::named_within(&mut cte.query, Some(&cte.alias), &mut self.scope);
+        }
         standard::fetched(query)?;
         columns::numbered(query);
         columns::told_apart(query);
@@ -323,11 +327,14 @@ impl VisitorMut for Written {
         calls::one_group(select)?;
         found::shown(select);
         columns::keys_numbered(select);
-        columns::named(select, &self.ordered, &self.scope);
+        columns::named(select, &self.ordered, &self.scope, None);
         ControlFlow::Continue(())
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<String> {
+        if let ast::TableFactor::Derived { subquery, alias, .. } = factor {
+            columns::named_within(subquery, alias.as_ref(), &mut self.scope);
+        }
         if let ast::TableFactor::Table { name, args: Some(args), alias, .. } = factor
             && check::is_series(name)
         {

@@ -21,7 +21,7 @@ use super::{
     parameters::{alone, bare, is_array, is_span, keeping, parameter, place, sql_name},
     paths,
 };
-use crate::reports::quoted;
+use crate::{reports::quoted, sql::statement::called};
 
 /// Changes a query to what the engine knows, or says why it is refused.
 pub(crate) fn rewrite(query: &mut Query, reading: &Reading) -> ControlFlow<String> {
@@ -355,21 +355,6 @@ impl Rewrite<'_> {
 
 fn is_pg_catalog(part: &ObjectNamePart) -> bool {
     part.as_ident().is_some_and(|ident| ident.value.eq_ignore_ascii_case("pg_catalog"))
-}
-
-/// What Postgres calls a column that has no name.
-fn called(expr: &Expr) -> String {
-    let part = |ident: &Ident| ident.value.to_lowercase();
-    let named = match expr {
-        Expr::Identifier(ident) => Some(part(ident)),
-        Expr::CompoundIdentifier(parts) => parts.last().map(part),
-        Expr::Function(function) => function.name.0.last().and_then(ObjectNamePart::as_ident).map(part),
-        Expr::Cast { expr, .. } | Expr::Nested(expr) | Expr::Collate { expr, .. } => return called(expr),
-        Expr::Case { .. } => Some("case".to_owned()),
-        Expr::Exists { negated: false, .. } => Some("exists".to_owned()),
-        _ => None,
-    };
-    named.unwrap_or_else(|| "?column?".to_owned())
 }
 
 /// Lets a query stand for a value, as it does in catalogs, where it has one row at most: the engine wants to see that. One over what

@@ -9,37 +9,26 @@ use std::{
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName,
-    ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Value,
-    ValueWithSpan, WindowType, visit_expressions, visit_expressions_mut,
+    ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    SetQuantifier, TableAlias, Value, ValueWithSpan, WindowType, visit_expressions, visit_expressions_mut,
 };
 
 use super::{
     found::is_query,
+    labels::{called, column, column_of, name_of, shown_as, wrapped},
     named::{Columns, Scope, known},
 };
-use crate::sql::reading::rewrite::{call, taken};
+use crate::sql::{
+    MAX_COLUMNS,
+    reading::rewrite::{call, taken},
+};
 
 /// Functions of groups and windows that take any value, not only a constant or a group.
 const OF_VALUES: &str = "\
     any_value approx_distinct approx_median avg bool_and bool_or count max median min stddev stddev_pop stddev_samp \
     string_agg sum var_pop var_samp variance first_value lag last_value lead nth_value";
 
-/// What a column is called that says so itself; `*` for all that there are.
-pub(super) fn shown_as(item: &SelectItem) -> Option<String> {
-    let ident = |ident: &Ident| match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
-    };
-    match item {
-        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(ident(name)),
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(ident),
-        SelectItem::ExprWithAlias { alias, .. } => Some(ident(alias)),
-        SelectItem::UnnamedExpr(_) => None,
-        _ => Some("*".to_owned()),
-    }
-}
-
-/// The same of a query within as well, which the engine calls as it calls the column of it.
+/// What a column is called that says so itself, or a query within, which the engine calls as it calls the column of it.
 fn own_name(item: &SelectItem) -> Option<String> {
     match item {
         SelectItem::UnnamedExpr(Expr::Subquery(query)) => column(query).and_then(shown_as).filter(|name| name != "*"),
@@ -87,13 +76,77 @@ impl Spread {
     }
 }
 
-/// Names columns that Postgres calls as they are called here, and those that would have the name of another: that and a number.
-pub(super) fn named(select: &mut Select, ordered: &HashSet<String>, scope: &Scope) {
-    let shown: Vec<String> = select.projection.iter().filter_map(own_name).collect();
-    let all = shown.iter().any(|name| name == "*");
+/// Names what a query in FROM or WITH shows as Postgres calls it, for whoever names it from around the query: where an alias names its columns
+/// they are as they were.
+pub(super) fn named_within(query: &mut Query, alias: Option<&TableAlias>, scope: &mut Scope) {
+    if alias.is_some_and(|alias| !alias.columns.is_empty()) {
+        return;
+    }
+    scope.enter(query);
+    let Query { body, order_by, .. } = query;
+    if let Some(select) = first(body) {
+        let [ordered, kept] = ordered_by(order_by, &select.projection);
+        named(select, &ordered, scope, Some(&kept));
+    }
+    scope.leave();
+}
+
+/// What rows are ordered by: the columns that are named with their table, and those alone in what is made of them, which are of a table and to the
+/// engine what is shown by that name. What is shown is ordered by its number, which is the same.
+fn ordered_by(order: &mut Option<OrderBy>, shown: &[SelectItem]) -> [HashSet<String>; 2] {
+    let (mut ordered, mut kept) = (HashSet::new(), HashSet::new());
+    let keys = match order.as_mut().map(|order| &mut order.kind) {
+        Some(OrderByKind::Expressions(keys)) => keys.as_mut_slice(),
+        _ => &mut [],
+    };
+    let is_one = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+    let is_all = shown.iter().all(is_one);
+    for key in keys {
+        if matches!(key.expr, Expr::Identifier(_) | Expr::Value(_)) {
+            continue;
+        }
+        let is_it = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(of) if shown_as(item).is_none() && *of == key.expr);
+        if let Some(at) = shown.iter().position(is_it).filter(|_| is_all) {
+            key.expr = Expr::Value(Value::Number((at + 1).to_string(), false).into());
+            continue;
+        }
+        let _: ControlFlow<()> = visit_expressions(&key.expr, |part: &Expr| {
+            match part {
+                Expr::Identifier(name) => kept.extend([known(name)]),
+                Expr::CompoundIdentifier(parts) => ordered.extend(parts.last().map(known)),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        });
+    }
+    [ordered, kept]
+}
+
+/// The SELECT by which the columns of a query are called.
+fn first(body: &mut SetExpr) -> Option<&mut Select> {
+    use SetQuantifier::{AllByName, ByName, DistinctByName};
+    match body {
+        SetExpr::Select(select) => Some(select.as_mut()),
+        SetExpr::Query(query) => first(&mut query.body),
+        // The sides are put together by the engine's names.
+        SetExpr::SetOperation { set_quantifier: AllByName | ByName | DistinctByName, .. } => None,
+        SetExpr::SetOperation { left, .. } => first(left),
+        _ => None,
+    }
+}
+
+/// Names columns that Postgres calls as they are called here, those that would have the name of another, by that and a number, and `within`
+/// another query all that have none, but by those names.
+pub(super) fn named(select: &mut Select, ordered: &HashSet<String>, scope: &Scope, within: Option<&HashSet<String>>) {
     // Of one table `model` and `usage.model` are the same.
     let is_alone = matches!(select.from.as_slice(), [from] if from.joins.is_empty());
+    if is_alone {
+        shown_again(select, scope);
+    }
+    let shown: Vec<String> = select.projection.iter().filter_map(own_name).collect();
+    let all = shown.iter().any(|name| name == "*");
     let spread = Spread::of(select, is_alone, scope);
+    let is_known = !all || !spread.names.is_empty();
     let mut names: HashSet<String> = shown.into_iter().chain(ordered.iter().chain(&spread.names).cloned()).collect();
     let (mut seen, mut plain, mut aliased) = (HashSet::new(), HashSet::new(), HashSet::new());
     for item in &mut select.projection {
@@ -110,10 +163,18 @@ pub(super) fn named(select: &mut Select, ordered: &HashSet<String>, scope: &Scop
                 plain.insert(own.clone());
                 ((!is_first).then_some(own), false)
             }
-            (SelectItem::UnnamedExpr(expr), None) => match column_of(expr) {
-                Some(name) => (Some(name), !all),
-                None => ((!seen.insert(alike(expr))).then(|| called(expr)), !all),
-            },
+            (SelectItem::UnnamedExpr(expr), None) => {
+                let name = column_of(expr).or_else(|| {
+                    let is_again = !seen.insert(alike(expr));
+                    let name = called(expr);
+                    let is_asked = match within {
+                        Some(kept) => !kept.contains(&name),
+                        None => matches!(expr, Expr::Subquery(_)),
+                    };
+                    (is_again || (is_asked && is_known && !is_hidden(expr))).then_some(name)
+                });
+                (name, is_known)
+            }
             _ => continue,
         };
         let Some(name) = name else { continue };
@@ -128,41 +189,34 @@ pub(super) fn named(select: &mut Select, ordered: &HashSet<String>, scope: &Scop
     }
 }
 
-/// What Postgres calls a column that is cast, or put into a zone; nothing of another, for which the engine has a name of its own.
-pub(super) fn column_of(expr: &Expr) -> Option<String> {
-    if let Some(of) = wrapped(expr) {
-        return column_of(of);
-    }
-    match expr {
-        Expr::AtTimeZone { .. } => Some("timezone".to_owned()),
-        Expr::Cast { expr, .. } => {
-            let mut of = expr.as_ref();
-            while let Expr::Cast { expr, .. } | Expr::Nested(expr) = of {
-                of = expr;
-            }
-            shown_as(&SelectItem::UnnamedExpr(of.clone())).or_else(|| column_of(of))
-        }
-        _ => None,
-    }
+/// Whether it is a query whose column only the engine knows the name of.
+fn is_hidden(expr: &Expr) -> bool {
+    let Expr::Subquery(query) = expr else { return false };
+    !matches!(column(query), Some(SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. }))
 }
 
-/// What Postgres calls a column.
-pub(super) fn called(expr: &Expr) -> String {
-    if let Some(of) = wrapped(expr) {
-        return called(of);
-    }
-    let named = match expr {
-        Expr::Cast { expr, .. } | Expr::Nested(expr) => return called(expr),
-        Expr::Function(function) => name_of(function),
-        Expr::Subquery(query) => match column(query) {
-            Some(SelectItem::UnnamedExpr(of)) => return called(of),
-            Some(item) => shown_as(item),
-            None => None,
-        },
-        Expr::Case { .. } => Some("case".to_owned()),
-        expr => shown_as(&SelectItem::UnnamedExpr(expr.clone())),
+/// Writes out all columns of a table where they are shown again.
+fn shown_again(select: &mut Select, scope: &Scope) {
+    use SelectItemQualifiedWildcardKind::ObjectName as OfTable;
+    let is_whole = |item: &SelectItem| match item {
+        SelectItem::Wildcard(but) | SelectItem::QualifiedWildcard(OfTable(_), but) => but.to_string().is_empty(),
+        _ => false,
     };
-    named.unwrap_or_else(|| "?column?".to_owned())
+    let often = select.projection.iter().filter(|item| is_whole(item)).count();
+    let Some(columns) = (often > 1).then(|| scope.of_all(&select.from)).flatten() else { return };
+    let different = columns.iter().collect::<HashSet<_>>().len();
+    if different < columns.len() || columns.len().saturating_mul(often) > MAX_COLUMNS {
+        return;
+    }
+    let mut is_first = true;
+    for item in mem::take(&mut select.projection) {
+        if is_whole(&item) && !mem::take(&mut is_first) {
+            let column = |name: &String| Expr::Identifier(Ident::with_quote('"', name.as_str()));
+            select.projection.extend(columns.iter().map(column).map(SelectItem::UnnamedExpr));
+        } else {
+            select.projection.push(item);
+        }
+    }
 }
 
 /// What is the same of two columns if the engine calls them the same, which knows no casts and no parentheses, and a query by its column.
@@ -405,20 +459,6 @@ fn wrap(expr: &mut Expr) {
     *expr = call("coalesce", [of]);
 }
 
-fn name_of(function: &Function) -> Option<String> {
-    function.name.0.last().and_then(ObjectNamePart::as_ident).map(|name| name.value.to_lowercase())
-}
-
-/// What is wrapped to be told apart.
-fn wrapped(expr: &Expr) -> Option<&Expr> {
-    let Expr::Function(function) = expr else { return None };
-    let FunctionArguments::List(list) = &function.args else { return None };
-    match list.args.as_slice() {
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(of))] if name_of(function)? == "coalesce" => Some(of),
-        _ => None,
-    }
-}
-
 /// The part of a call that tells it apart: its value, or else what chooses its rows, or the first key of its window.
 fn told_by(function: &mut Function) -> Option<&mut Expr> {
     let takes_any = is_of_values(function);
@@ -438,15 +478,4 @@ fn told_by(function: &mut Function) -> Option<&mut Expr> {
         _ => None,
     };
     value.into_iter().chain(filter.as_deref_mut()).chain(key).next()
-}
-
-/// The one column of a query.
-fn column(query: &Query) -> Option<&SelectItem> {
-    match query.body.as_ref() {
-        SetExpr::Select(select) => match select.projection.as_slice() {
-            [item] => Some(item),
-            _ => None,
-        },
-        _ => None,
-    }
 }

@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::{
     MAX_OPERATORS,
-    columns::shown_as,
+    labels::shown_as,
     named::{Columns, Scope, known},
 };
 use crate::sql::reading::rewrite::{call, taken};

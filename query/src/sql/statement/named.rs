@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins,
 };
 
-use super::columns::{column_of, shown_as};
+use super::labels::{called, shown_as};
 use crate::{
     imports,
     sql::{MADE, views},
@@ -116,8 +116,7 @@ impl Scope {
             match item {
                 SelectItem::Wildcard(_) => columns.extend(self.of_all(&select.from)?),
                 SelectItem::QualifiedWildcard(..) => return None,
-                // What else has no name has one that nobody could write.
-                SelectItem::UnnamedExpr(expr) => columns.extend(shown_as(item).or_else(|| column_of(expr))),
+                SelectItem::UnnamedExpr(expr) => columns.push(called(expr)),
                 item => columns.extend(shown_as(item)),
             }
         }

@@ -105,8 +105,67 @@ fn what_is_asked_twice_has_a_name_of_its_own() {
         "SELECT a, b + 1 AS c, count(*) FROM u GROUP BY ROLLUP (1, 2), GROUPING SETS ((1), (2, b), ())",
         Ok("SELECT a, b + 1 AS c, count(*) FROM u GROUP BY ROLLUP (a, b + 1), GROUPING SETS ((a), (b + 1, b), ())"),
     );
-    let both = "SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v) AS \"count\"";
+    let both = "SELECT (SELECT count(*) FROM u) AS \"count\", (SELECT COUNT(*) FROM v) AS \"count_2\"";
     check("SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v)", Ok(both));
+}
+
+/// Each stands in FROM.
+#[test]
+fn what_may_be_named_from_around_a_query_is_called_as_in_postgres() {
+    check(
+        "WITH x AS (SELECT date(time), count(*) FROM usage GROUP BY 1) SELECT count, date FROM x",
+        Ok(
+            "WITH x AS (SELECT date(time) AS \"date\", count(*) AS \"count\" FROM usage GROUP BY 1) SELECT count, date FROM x",
+        ),
+    );
+    for (sql, wanted) in [
+        ("SELECT sum(a), sum(b) FROM u", "SELECT sum(a) AS \"sum\", sum(b) AS \"sum_2\" FROM u"),
+        ("SELECT a + 1, 1::INT, true", "SELECT a + 1 AS \"?column?\", 1::INT AS \"int4\", true AS \"bool\""),
+        ("SELECT CASE WHEN a THEN 1 END FROM u", "SELECT CASE WHEN a THEN 1 END AS \"case\" FROM u"),
+        (
+            "SELECT (CASE WHEN a THEN 1 ELSE b END)::TEXT FROM u",
+            "SELECT (CASE WHEN a THEN 1 ELSE b END)::TEXT AS \"b\" FROM u",
+        ),
+        ("SELECT DATE '2026-11-01'", "SELECT DATE '2026-11-01' AS \"date\""),
+        ("SELECT INTERVAL '1 day'", "SELECT INTERVAL '1 day' AS \"interval\""),
+        ("SELECT EXTRACT(HOUR FROM a) FROM u", "SELECT EXTRACT(HOUR FROM a) AS \"extract\" FROM u"),
+        ("SELECT (SELECT max(b) FROM v) FROM u", "SELECT (SELECT max(b) FROM v) AS \"max\" FROM u"),
+        ("SELECT (SELECT * FROM v) FROM u", "SELECT (SELECT * FROM v) FROM u"),
+        ("SELECT a FROM u WHERE a IN (SELECT max(b) FROM v)", "SELECT a FROM u WHERE a IN (SELECT max(b) FROM v)"),
+        (
+            "SELECT count(*) FROM u UNION ALL SELECT max(a) FROM u",
+            "SELECT count(*) AS \"count\" FROM u UNION ALL SELECT max(a) FROM u",
+        ),
+        ("SELECT max(a), b AS max FROM u", "SELECT max(a) AS \"max_2\", b AS max FROM u"),
+        (
+            "SELECT upper(a), lower(a) FROM u ORDER BY upper || 'x', lower LIMIT 1",
+            "SELECT upper(a), lower(a) AS \"lower\" FROM u ORDER BY upper || 'x', lower LIMIT 1",
+        ),
+        (
+            "SELECT a, max(max) FROM u GROUP BY a ORDER BY max(max) LIMIT 1",
+            "SELECT a, max(max) AS \"max\" FROM u GROUP BY a ORDER BY 2 LIMIT 1",
+        ),
+        (
+            "SELECT a::INT, max(a) FROM u GROUP BY 1 ORDER BY u.a, 2",
+            "SELECT a::INT AS \"a_2\", max(a) AS \"max\" FROM u GROUP BY 1 ORDER BY u.a, 2",
+        ),
+        (
+            "SELECT *, rank() OVER (ORDER BY time) FROM usage",
+            "SELECT *, rank() OVER (ORDER BY time) AS \"rank\" FROM usage",
+        ),
+        // Of all that there is one may be called so.
+        ("SELECT *, rank() OVER () FROM u", "SELECT *, rank() OVER () FROM u"),
+        ("SELECT count(*) FROM (SELECT 1) AS s", "SELECT count(*) AS \"count\" FROM (SELECT 1 AS \"?column?\") AS s"),
+    ] {
+        check(&format!("SELECT * FROM ({sql}) AS t"), Ok(&format!("SELECT * FROM ({wanted}) AS t")));
+    }
+    let aliased = "SELECT n FROM (SELECT count(*) FROM u) AS t (n)";
+    check(aliased, Ok(aliased));
+    check(
+        "SELECT *, t.*, a FROM (SELECT 1 AS a, 2 AS b) AS t",
+        Ok("SELECT *, \"a\" AS \"a_2\", \"b\" AS \"b_2\", a AS \"a_3\" FROM (SELECT 1 AS a, 2 AS b) AS t"),
+    );
+    check("SELECT *, * FROM u", Ok("SELECT *, * FROM u"));
 }
 
 #[test]

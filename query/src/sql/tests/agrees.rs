@@ -786,9 +786,48 @@ async fn what_is_asked_twice_is_answered_twice() {
         "SELECT *, a + 1 AS a FROM (SELECT 1 AS a) t",
         "SELECT EXISTS (SELECT 1), EXISTS (SELECT 2)",
         "SELECT (SELECT 1 AS a), (SELECT 2 AS a)",
+        "SELECT *, * FROM (SELECT 1 AS a) t",
+        "SELECT a, * FROM (SELECT 1 AS a) t",
     ] {
         let rows = world.ask(&everyone(), sql).await.expect(sql);
         assert_eq!(rows[0].as_object().unwrap().len(), 2, "{sql}");
+    }
+}
+
+/// The answers are those of Postgres.
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_without_a_name_are_called_as_in_postgres() {
+    let world = world().await;
+    for (sql, wanted) in [
+        (
+            "WITH x AS (SELECT date(time), count(*) FROM usage GROUP BY 1) SELECT count FROM x WHERE date = '2026-11-01'",
+            json!([{"count": 3}]),
+        ),
+        ("SELECT max + 1 AS v FROM (SELECT max(output_tokens), min(output_tokens) FROM usage) t", json!([{"v": 11}])),
+        (
+            "SELECT row_number FROM (SELECT *, row_number() OVER (ORDER BY time) FROM usage) t WHERE row_number > 2",
+            json!([{"row_number": 3}]),
+        ),
+        (
+            "SELECT count FROM (SELECT count(*) FROM usage UNION ALL SELECT 7) t ORDER BY count",
+            json!([{"count": 3}, {"count": 7}]),
+        ),
+        (
+            "SELECT upper FROM (SELECT upper(user_id), count(*) FROM usage GROUP BY user_id ORDER BY count(*), 1 LIMIT 1) t",
+            json!([{"upper": "ALICE"}]),
+        ),
+        (
+            "SELECT \"?column?\" FROM (SELECT sum(output_tokens) / 4 FROM usage GROUP BY user_id ORDER BY 1) t",
+            json!([{"?column?": "7.500000000000000000"}]),
+        ),
+        ("SELECT count(*) AS n FROM (SELECT count(*), count(user_id), 1, 2 FROM usage) t", json!([{"n": 1}])),
+        ("SELECT (SELECT 1)", json!([{"?column?": 1}])),
+        (
+            "SELECT (SELECT count(*) FROM usage), (SELECT max(output_tokens) FROM usage)",
+            json!([{"count": 3, "max": 10}]),
+        ),
+    ] {
+        assert_eq!(world.ask(&everyone(), sql).await, Ok(wanted), "{sql}");
     }
 }
 
