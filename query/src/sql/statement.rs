@@ -326,7 +326,7 @@ impl VisitorMut for Written {
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<String> {
         calls::one_group(select)?;
         found::shown(select);
-        columns::keys_numbered(select);
+        calls::keys_numbered(select);
         columns::named(select, &self.ordered, &self.scope, None);
         ControlFlow::Continue(())
     }

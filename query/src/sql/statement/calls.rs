@@ -1,14 +1,14 @@
 //! Functions and words of Postgres in calls of those that the engine has: `substring` by a pattern, `overlay`, `div`, `isfinite`, `localtimestamp`,
-//! `'today'::date` and `GROUP BY ()`.
+//! `'today'::date` and `GROUP BY ()`; and `GROUP BY ROLLUP ((a, b), 3)`.
 
-use std::ops::ControlFlow;
+use std::{mem, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, GroupByExpr, ObjectNamePart, Select, TypedString, Value, visit_expressions,
+    FunctionArguments, GroupByExpr, ObjectNamePart, Select, TypedString, Value, ValueWithSpan, visit_expressions,
 };
 
-use super::columns::is_grouped;
+use super::columns::{is_grouped, meant};
 use crate::sql::reading::rewrite::{call, taken, written};
 
 /// What only numbers are written by.
@@ -44,15 +44,53 @@ pub(super) fn known(expr: &mut Expr) -> ControlFlow<String> {
     ControlFlow::Continue(())
 }
 
-/// `GROUP BY ()` is one group of all rows, as sums are of without it.
+/// `GROUP BY (a, b)` is by both, and `GROUP BY ()` is one group of all rows, as sums are of without it.
 pub(super) fn one_group(select: &mut Select) -> ControlFlow<String> {
     let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return ControlFlow::Continue(()) };
     let before = keys.len();
-    keys.retain(|key| !matches!(key, Expr::Tuple(parts) if parts.is_empty()));
+    let parts = |key: Expr| match key {
+        Expr::Tuple(parts) => parts,
+        key => vec![key],
+    };
+    *keys = mem::take(keys).into_iter().flat_map(parts).collect();
     if keys.len() < before && !is_grouped(select) {
         return ControlFlow::Break("GROUP BY () is one group: ask for a sum or a count of it".to_owned());
     }
     ControlFlow::Continue(())
+}
+
+/// `ROLLUP (1, 2)` → by the columns that the numbers stand for, which the engine knows as keys of their own alone.
+pub(super) fn keys_numbered(select: &mut Select) {
+    let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return };
+    for key in keys {
+        let (Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets)) = &mut *key else { continue };
+        for key in sets.iter_mut().flatten() {
+            if matches!(key, Expr::Value(ValueWithSpan { value: Value::Number(..), .. })) {
+                *key = meant(key, &select.projection).clone();
+            }
+        }
+        in_sets(key);
+    }
+}
+
+/// `ROLLUP ((a, b), c)` → `GROUPING SETS ((a, b, c), (a, b), ())`, and so `CUBE`: to the engine a member of either is one column.
+fn in_sets(key: &mut Expr) {
+    let (Expr::Cube(members) | Expr::Rollup(members)) = &*key else { return };
+    if members.iter().all(|member| member.len() == 1) {
+        return;
+    }
+    let all = members.len();
+    let sets: Vec<Vec<Expr>> = if matches!(key, Expr::Rollup(_)) {
+        (0..=all).rev().map(|many| members.iter().take(many).flatten().cloned().collect()).collect()
+    } else {
+        // A set for each number whose bits say which of the members are in it: there are few (`MAX_CUBE`).
+        let of = |set: usize| -> Vec<Expr> {
+            let chosen = members.iter().enumerate().filter(|(at, _)| (set >> at) & 1 == 1);
+            chosen.flat_map(|(_, member)| member).cloned().collect()
+        };
+        (0..1_usize << all).rev().map(of).collect()
+    };
+    *key = Expr::GroupingSets(sets);
 }
 
 /// The text of a constant.

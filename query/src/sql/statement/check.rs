@@ -95,7 +95,12 @@ impl Visitor for Check {
             return stop("SELECT INTO is not allowed");
         }
         if let GroupByExpr::Expressions(list, _) = &select.group_by {
-            by("GROUP BY", list.len())?;
+            let members = |key: &Expr| match key {
+                Expr::Tuple(parts) => parts.len(),
+                Expr::Cube(sets) | Expr::Rollup(sets) | Expr::GroupingSets(sets) => sets.iter().map(Vec::len).sum(),
+                _ => 1,
+            };
+            by("GROUP BY", list.len().max(list.iter().map(members).sum()))?;
         }
         for NamedWindowDefinition(_, window) in &select.named_window {
             match window {

@@ -293,19 +293,6 @@ pub(super) fn numbered(query: &mut Query) {
     }
 }
 
-/// `ROLLUP (1, 2)` → by the columns that the numbers stand for, which the engine knows as keys of their own alone.
-pub(super) fn keys_numbered(select: &mut Select) {
-    let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return };
-    for key in keys {
-        let (Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets)) = key else { continue };
-        for key in sets.iter_mut().flatten() {
-            if matches!(key, Expr::Value(ValueWithSpan { value: Value::Number(..), .. })) {
-                *key = meant(key, &select.projection).clone();
-            }
-        }
-    }
-}
-
 /// Whether rows are put together in groups, or all of them in one.
 pub(super) fn is_grouped(select: &Select) -> bool {
     let by_keys = !matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty());
@@ -396,7 +383,7 @@ fn keys_apart(select: &mut Select, order: &mut Option<OrderBy>) {
 }
 
 /// What a key of groups stands for: a column that is asked for, by its number or its name, or what it says.
-fn meant<'a>(key: &'a Expr, shown: &'a [SelectItem]) -> &'a Expr {
+pub(super) fn meant<'a>(key: &'a Expr, shown: &'a [SelectItem]) -> &'a Expr {
     let item = match key {
         Expr::Value(ValueWithSpan { value: Value::Number(number, _), .. }) => {
             number.parse::<usize>().ok().and_then(|number| shown.get(number.checked_sub(1)?))

@@ -105,6 +105,12 @@ fn what_is_asked_twice_has_a_name_of_its_own() {
         "SELECT a, b + 1 AS c, count(*) FROM u GROUP BY ROLLUP (1, 2), GROUPING SETS ((1), (2, b), ())",
         Ok("SELECT a, b + 1 AS c, count(*) FROM u GROUP BY ROLLUP (a, b + 1), GROUPING SETS ((a), (b + 1, b), ())"),
     );
+    check(
+        "SELECT a, b, c FROM u GROUP BY ROLLUP ((1, 2), c), CUBE ((a, b), 3)",
+        Ok("SELECT a, b, c FROM u GROUP BY GROUPING SETS ((a, b, c), (a, b), ()), \
+            GROUPING SETS ((a, b, c), (c), (a, b), ())"),
+    );
+    check("SELECT a, b FROM u GROUP BY (1, b)", Ok("SELECT a, b FROM u GROUP BY 1, b"));
     let both = "SELECT (SELECT count(*) FROM u) AS \"count\", (SELECT COUNT(*) FROM v) AS \"count_2\"";
     check("SELECT (SELECT count(*) FROM u), (SELECT COUNT(*) FROM v)", Ok(both));
 }
@@ -270,6 +276,8 @@ fn queries_pass_and_everything_else_does_not() {
     check(&format!("SELECT 1 FROM t GROUP BY {}", vec!["a"; 65].join(",")), Err("64"));
     check(&format!("SELECT 1 FROM t ORDER BY {}", vec!["a"; 65].join(",")), Err("64"));
     check("SELECT 1 FROM t GROUP BY CUBE (a,b,c,d,e,f,g)", Err("CUBE"));
+    check(&format!("SELECT 1 FROM t GROUP BY CUBE (({}), b)", vec!["a"; 64].join(",")), Err("64"));
+    check(&format!("SELECT 1 FROM t GROUP BY ({})", vec!["a"; 65].join(",")), Err("64"));
     check(&format!("SELECT '{}'", "x".repeat(2_000)), Err("a literal"));
     check(&format!("SELECT {}", "1 + ".repeat(20_000)), Err("65536"));
 }

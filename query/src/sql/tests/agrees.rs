@@ -724,7 +724,15 @@ async fn ranks_are_whole_numbers_as_counts_are() {
 #[tokio::test(flavor = "multi_thread")]
 async fn several_sets_are_of_columns_by_number() {
     let world = world().await;
-    for (sets, wanted) in [("ROLLUP (1, 2)", 3), ("CUBE (1, 2)", 4), ("GROUPING SETS ((1), (2, model), ())", 3)] {
+    for (sets, wanted) in [
+        ("ROLLUP (1, 2)", 3),
+        ("CUBE (1, 2)", 4),
+        ("GROUPING SETS ((1), (2, model), ())", 3),
+        ("GROUPING SETS ((1, 2), (1), ())", 3),
+        ("ROLLUP ((1, model), 2)", 3),
+        ("CUBE ((user_id, 2), model)", 4),
+        ("(1, 2)", 1),
+    ] {
         let sql = format!("SELECT user_id, upper(model) AS m, count(*) AS v FROM usage GROUP BY {sets}");
         let rows = world.ask(&everyone(), &sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
         assert_eq!(rows.as_array().unwrap().len(), wanted, "{sql}");
