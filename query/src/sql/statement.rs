@@ -36,6 +36,7 @@ mod check;
 mod columns;
 mod found;
 mod labels;
+mod lateral;
 mod merged;
 mod named;
 mod numbers;
@@ -332,8 +333,12 @@ impl VisitorMut for Written {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<String> {
-        if let ast::TableFactor::Derived { subquery, alias, .. } = factor {
+        if let ast::TableFactor::Derived { lateral: is_lateral, subquery, alias, .. } = factor {
             columns::named_within(subquery, alias.as_ref(), &mut self.scope);
+            if *is_lateral {
+                standard::fetched(subquery)?;
+                lateral::ranked(subquery, &self.scope);
+            }
         }
         if let ast::TableFactor::Table { name, args: Some(args), alias, .. } = factor
             && check::is_series(name)

@@ -172,17 +172,18 @@ fn table(factor: &TableFactor) -> ControlFlow<String, Vec<Ident>> {
     name.map_or_else(|| stop(UNKNOWN), ControlFlow::Continue)
 }
 
-fn of_table(table: &[Ident], column: &str) -> Expr {
+/// A column of a table.
+pub(super) fn of_table(table: &[Ident], column: &str) -> Expr {
     let column = Ident::with_quote('"', column);
     Expr::CompoundIdentifier(table.iter().cloned().chain([column]).collect())
 }
 
-fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+pub(super) fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
 }
 
 /// A part of what `*` stands for.
-enum Shown {
+pub(super) enum Shown {
     /// A column of a join.
     One(String, Box<Expr>),
     /// The columns of a table, without these.
@@ -405,7 +406,7 @@ impl<'a> Sides<'a> {
 }
 
 /// A part of `*` by itself.
-fn item_of(shown: &Shown) -> SelectItem {
+pub(super) fn item_of(shown: &Shown) -> SelectItem {
     let part = ObjectNamePart::Identifier;
     match shown {
         Shown::One(name, of) => {

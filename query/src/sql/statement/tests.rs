@@ -371,6 +371,28 @@ fn a_column_that_is_joined_by_is_that_of_either_side() {
 }
 
 #[test]
+fn rows_of_a_lateral_query_are_numbered_where_it_has_a_limit() {
+    let within = "SELECT u.c FROM u WHERE u.a = b.a AND u.d > 1";
+    check(
+        &format!("SELECT t.c FROM b LEFT JOIN LATERAL ({within} ORDER BY u.e DESC LIMIT 2) AS t ON true"),
+        Ok("SELECT t.c FROM b LEFT JOIN LATERAL (SELECT \"ranked\".* EXCLUDE (\"number of a row\", \"key 0\") FROM \
+            (SELECT u.c, row_number() OVER (PARTITION BY u.a ORDER BY u.e DESC) AS \"number of a row\", u.a AS \"key 0\" \
+            FROM u WHERE u.d > 1) AS \"ranked\" WHERE (\"ranked\".\"number of a row\" > 0) AND \
+            ((\"ranked\".\"number of a row\" <= 2) AND (\"ranked\".\"key 0\" = b.a))) AS t ON true"),
+    );
+    for other in [
+        within.to_owned(),
+        format!("{within} AND e LIMIT 2"),
+        format!("{within} AND u.e > b.e LIMIT 2"),
+        format!("{within} GROUP BY u.c LIMIT 2"),
+        "SELECT b.c FROM u WHERE u.a = b.a LIMIT 2".to_owned(),
+    ] {
+        let sql = format!("SELECT t.c FROM b, LATERAL ({other}) AS t");
+        check(&sql, Ok(&sql));
+    }
+}
+
+#[test]
 fn over_focus_names_are_quoted_and_nothing_else_is_touched() {
     let check = |sql: &str, wanted: &str| assert_eq!(parse(sql).unwrap().to_string(), wanted);
     check("SELECT billedcost FROM focus", "SELECT \"BilledCost\" FROM focus");

@@ -841,6 +841,43 @@ async fn columns_without_a_name_are_called_as_in_postgres() {
 
 /// The answers are those of Postgres.
 #[tokio::test(flavor = "multi_thread")]
+async fn the_first_rows_for_each_row_are_joined() {
+    let world = world().await;
+    const ROWS: &str = "WITH b AS (SELECT * FROM (VALUES (1, 10), (1, 30), (1, 20), (2, 5), (NULL, 7)) v(x, y)), \
+         a AS (SELECT * FROM (VALUES (1), (2), (3)) v(x))";
+    for (from, wanted) in [
+        (
+            "a LEFT JOIN LATERAL (SELECT b.y FROM b WHERE b.x = a.x ORDER BY b.y DESC LIMIT 2) t ON true",
+            json!([[1, 20], [1, 30], [2, 5], [3, null]]),
+        ),
+        ("a, LATERAL (SELECT * FROM b c WHERE a.x = c.x ORDER BY y LIMIT 1 OFFSET 1) t", json!([[1, 20]])),
+        (
+            "a CROSS JOIN LATERAL (SELECT y FROM b WHERE b.x = a.x AND y < 30 ORDER BY 1 DESC FETCH FIRST ROW ONLY) t",
+            json!([[1, 20], [2, 5]]),
+        ),
+        (
+            "a JOIN LATERAL (SELECT -y AS y FROM b WHERE b.x + 1 = a.x ORDER BY y LIMIT 1) t ON t.y < -20",
+            json!([[2, -30]]),
+        ),
+    ] {
+        let sql = format!("{ROWS} SELECT a.x, t.y FROM {from} ORDER BY 1, 2");
+        let rows = world.ask(&everyone(), &sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let got: Value = rows.as_array().unwrap().iter().map(|row| json!([row["x"], row["y"]])).collect();
+        assert_eq!(got, wanted, "{sql}");
+    }
+    let last = "SELECT min(t.time) > (SELECT min(time) FROM usage) AS v, count(*) AS n FROM (SELECT DISTINCT user_id FROM usage) d \
+                JOIN LATERAL (SELECT * FROM usage u WHERE u.user_id = d.user_id ORDER BY time DESC LIMIT 2) t ON true";
+    assert_eq!(world.ask(&everyone(), last).await, Ok(json!([{"v": true, "n": 2}])));
+    // What is not joined by equalities alone.
+    for condition in ["b.x > a.x", "b.x = a.x AND b.y < a.x"] {
+        let sql = format!("{ROWS} SELECT a.x FROM a, LATERAL (SELECT y FROM b WHERE {condition} ORDER BY y LIMIT 1) t");
+        let error = world.ask(&everyone(), &sql).await.unwrap_err();
+        assert!(error.contains("row_number()"), "{sql}: {error}");
+    }
+}
+
+/// The answers are those of Postgres.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_column_that_is_joined_by_has_what_either_side_has() {
     let world = world().await;
     const BOTH: &str = "(VALUES (1, 'a'), (2, 'b')) a(x, y) FULL JOIN (VALUES (2, 'c'), (3, 'd')) b(x, z) USING (x)";
