@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::labels::{called, shown_as};
 use crate::{
     imports,
-    sql::{MADE, views},
+    sql::{MADE, MAX_COLUMNS, views},
     table::TableDef,
 };
 
@@ -111,10 +111,16 @@ impl Scope {
     }
 
     fn of_select(&self, select: &Select) -> Option<Columns> {
+        let is_all = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_));
+        // Looked for once, since in each other they would take a power of how often they are shown.
+        let all = if select.projection.iter().any(is_all) { self.of_all(&select.from)? } else { Columns::new() };
         let mut columns = Columns::new();
         for item in &select.projection {
+            if columns.len() > MAX_COLUMNS {
+                return None;
+            }
             match item {
-                SelectItem::Wildcard(_) => columns.extend(self.of_all(&select.from)?),
+                SelectItem::Wildcard(_) => columns.extend(all.iter().cloned()),
                 SelectItem::QualifiedWildcard(..) => return None,
                 SelectItem::UnnamedExpr(expr) => columns.push(called(expr)),
                 item => columns.extend(shown_as(item)),

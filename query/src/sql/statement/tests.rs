@@ -416,6 +416,14 @@ fn many_parentheses_are_refused_at_once() {
     }
 }
 
+/// The columns of each are looked for once: as often as they are shown it would be 9¹⁰ times.
+#[test]
+fn what_is_shown_often_in_each_other_is_read_at_once() {
+    let often = format!("SELECT {} FROM (", vec!["*"; 9].join(","));
+    let nested = format!("{}SELECT 1 AS a{}", often.repeat(10), ") AS t".repeat(10));
+    assert!(parse(&nested).is_ok());
+}
+
 #[test]
 fn tables_are_counted_where_they_are_used() {
     let mut sql = String::from("WITH t0 AS (SELECT 1 AS a)");
