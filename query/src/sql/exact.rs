@@ -31,14 +31,15 @@ use datafusion::{
     physical_expr_common::datum::apply,
 };
 
-use super::{functions::chain_name, lengths, quotient, shape::as_inner, sums::Sums, whole};
+use super::{functions::chain_name, lengths, quotient, shape::as_inner, steps::Renewed, sums::Sums, whole};
 
 /// What makes operators exact, once the types of what they are over are settled: until then a `CASE` is of the type of its first branch,
-/// and money beside a `0` would be taken for an integer. The types of what is put in are settled after it.
-pub(crate) fn rules() -> [Arc<dyn AnalyzerRule + Send + Sync>; 3] {
+/// and money beside a `0` would be taken for an integer. The types of what is put in are settled after it, and those of what queries within name.
+pub(crate) fn rules() -> [Arc<dyn AnalyzerRule + Send + Sync>; 5] {
     let settled: Vec<Arc<dyn FunctionRewrite + Send + Sync>> =
         vec![Arc::new(Checked), Arc::new(lengths::Compared { settled: true }), Arc::new(whole::Rounds)];
-    [Arc::new(ApplyFunctionRewrites::new(settled)), Arc::new(Listed), Arc::new(TypeCoercion::new())]
+    let settled = ApplyFunctionRewrites::new(settled);
+    [Arc::new(Renewed), Arc::new(settled), Arc::new(Listed), Arc::new(Renewed), Arc::new(TypeCoercion::new())]
 }
 
 /// Casts what is calculated in `VALUES` to the types that these have: nothing settles them again, and of small integers it is of another.

@@ -5,7 +5,7 @@
 
 use datafusion::{
     arrow::datatypes::DataType,
-    common::{Result, exec_err, internal_datafusion_err, tree_node::Transformed},
+    common::{Result, exec_err, internal_datafusion_err},
     logical_expr::{
         ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
     },
@@ -15,17 +15,11 @@ use super::steps;
 
 /// A plan in which all of them may be NULL.
 pub(super) fn nullable(plan: LogicalPlan) -> Result<LogicalPlan> {
-    steps::each(plan, |node, _| if steps::has(&node, is_rowless)? { maybe(node) } else { Ok(Transformed::no(node)) })
+    steps::each(plan, |node, _| steps::replaced(node, |part| is_rowless(part).then(|| maybe(part.clone()))))
 }
 
-fn maybe(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    steps::parts(node, |part| {
-        if !is_rowless(&part) {
-            return Ok(Transformed::no(part));
-        }
-        let found = Found { signature: Signature::any(1, Volatility::Immutable) };
-        Ok(Transformed::yes(ScalarUDF::from(found).call(vec![part])))
-    })
+fn maybe(query: Expr) -> Expr {
+    ScalarUDF::from(Found { signature: Signature::any(1, Volatility::Immutable) }).call(vec![query])
 }
 
 /// Whether an expression is a query that may have no row, and a column that is never NULL, or will not be once its parameters have values.

@@ -159,6 +159,12 @@ async fn a_decimal_is_a_float_wherever_it_is_compared_with_one() {
         (format!("FROM {ZERO} NATURAL JOIN {SMALL}"), 0),
         ("FROM (VALUES (0.5)) a(x) JOIN (VALUES (0.5::float8)) b(x) USING (x)".to_owned(), 1),
         ("FROM (SELECT cost_usd FROM usage INTERSECT SELECT 'NaN'::float8) s".to_owned(), 0),
+        (
+            "FROM (SELECT 1.5 AS x UNION ALL SELECT 1e-20::float8) t \
+             WHERE EXISTS (SELECT 1 FROM usage WHERE t.x > input_tokens)"
+                .to_owned(),
+            1,
+        ),
     ] {
         check(&world, &format!("count(*) AS v {asked}"), json!(wanted)).await;
     }
@@ -176,6 +182,18 @@ async fn a_decimal_is_a_float_wherever_it_is_compared_with_one() {
         assert_eq!(got, wanted, "{sql}");
     }
     check(&world, "count(*) AS v FROM (VALUES (1.5), ('NaN'::float8)) t(x) WHERE x > 2", json!(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_within_names_a_column_by_the_type_that_it_has_at_last() {
+    let world = World::new(&[charged("acme", 1, "alice", Some(1), 1)], 1).await;
+    for (column, condition) in
+        [("CASE WHEN input_tokens > 1 THEN 1 ELSE 1.5 END", "t.x > 1"), ("input_tokens::int + 1", "t.x = 2::int")]
+    {
+        let within = format!("EXISTS (SELECT 1 FROM usage WHERE {condition})");
+        check(&world, &format!("count(*) AS v FROM (SELECT {column} AS x FROM usage) t WHERE {within}"), json!(1))
+            .await;
+    }
 }
 
 /// The answers are those of Postgres.
