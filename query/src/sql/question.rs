@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 use datafusion::{
     common::{
         DFSchema, Result as EngineResult, ScalarValue,
-        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+        tree_node::{TreeNode, TreeNodeRecursion},
     },
     logical_expr::{Expr, ExprSchemable, LogicalPlan, expr::Placeholder, utils::merge_schema},
 };
@@ -18,6 +18,7 @@ use super::{
     reading::{Reading, parameters},
     shifted,
     statement::NUL,
+    steps,
     typed::NUMERIC,
 };
 
@@ -112,40 +113,25 @@ impl Question {
 
 /// A plan in which a parameter that stands beside numbers of several types is of the first of them, as in Postgres. The engine would refuse it.
 pub(super) fn agreed(plan: LogicalPlan) -> EngineResult<LogicalPlan> {
-    let (mut first, mut differ) = (HashMap::<String, FieldRef>::new(), false);
-    let is_other = |known: &FieldRef, field: &FieldRef| {
-        let (known, kind) = (known.data_type(), field.data_type());
-        known != kind && known.is_numeric() && kind.is_numeric()
-    };
+    let mut first = HashMap::<String, FieldRef>::new();
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|part| {
                 if let Expr::Placeholder(Placeholder { id, field: Some(field) }) = part {
-                    let known = first.entry(id.clone()).or_insert_with(|| Arc::clone(field));
-                    differ |= is_other(known, field);
+                    first.entry(id.clone()).or_insert_with(|| Arc::clone(field));
                 }
                 Ok(TreeNodeRecursion::Continue)
             })
         })
     })?;
-    if !differ {
-        return Ok(plan);
-    }
-    let done = plan.transform_up_with_subqueries(|node| {
-        let node = node.map_expressions(|expr| {
-            expr.transform_up(|mut part| {
-                if let Expr::Placeholder(Placeholder { id, field: Some(field) }) = &mut part
-                    && let Some(known) = first.get(id.as_str()).filter(|known| is_other(known, field))
-                {
-                    *field = Arc::clone(known);
-                    return Ok(Transformed::yes(part));
-                }
-                Ok(Transformed::no(part))
-            })
-        })?;
-        Ok(Transformed::yes(node.data.recompute_schema()?))
-    })?;
-    Ok(done.data)
+    let as_first = |part: &Expr| {
+        let Expr::Placeholder(Placeholder { id, field: Some(field) }) = part else { return None };
+        let known = first.get(id)?;
+        let (first, kind) = (known.data_type(), field.data_type());
+        let is_other = first != kind && first.is_numeric() && kind.is_numeric();
+        is_other.then(|| Expr::Placeholder(Placeholder { id: id.clone(), field: Some(Arc::clone(known)) }))
+    };
+    steps::each(plan, |node, _| steps::replaced(node, as_first))
 }
 
 /// By number, the types of a plan's parameters, as far as they are known.
