@@ -14,13 +14,12 @@ use datafusion::{
     common::{Result, exec_datafusion_err, exec_err, format::DEFAULT_CAST_OPTIONS, plan_err},
     functions::utils::make_scalar_function,
     logical_expr::{
-        ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-        cast as cast_to,
+        ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, cast as cast_to,
         simplify::{ExprSimplifyResult, SimplifyContext},
     },
 };
 
-use super::statement::plain;
+use super::{shape::as_cast, statement::plain};
 
 /// The decimals of what has no number of its own.
 const SCALE: i8 = 18;
@@ -29,13 +28,11 @@ const MAX_LETTERS: usize = 100;
 
 /// The function that stands for the cast.
 pub(super) fn numeric() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::from(Numeric { signature: Signature::any(1, Volatility::Immutable) }))
+    Arc::new(ScalarUDF::from(Numeric))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Numeric {
-    signature: Signature,
-}
+struct Numeric;
 
 /// What a type becomes.
 fn cast_of(kind: &DataType) -> Result<DataType> {
@@ -49,18 +46,7 @@ fn cast_of(kind: &DataType) -> Result<DataType> {
 }
 
 impl ScalarUDFImpl for Numeric {
-    fn name(&self) -> &'static str {
-        "numeric"
-    }
-
-    /// A cast has no part in the name of a column.
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(args.iter().map(|of| of.schema_name().to_string()).collect())
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
+    as_cast!("numeric");
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match types {
