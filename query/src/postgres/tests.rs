@@ -363,6 +363,21 @@ async fn a_parameter_that_is_cast_is_a_value_of_that_type() {
         ("date_trunc('day', time, $1) = timestamptz '2026-10-31 23:00Z'", 0, 25, 0, &b"Europe/Berlin"[..]),
         ("coalesce(cost_usd, $1) < 1", 0, 1_700, 0, &b"0.5"[..]),
         ("make_date(2026, $1, 1) = date '2026-11-01'", 0, 23, 1, &11_i32.to_be_bytes()[..]),
+        ("make_timestamp(2026, $1, 1, 0, 0, 0) = timestamp '2026-11-01 00:00:00'", 0, 23, 0, &b"11"[..]),
+        ("date($1) = date '2026-11-01'", 0, 1_082, 1, &day[..]),
+        ("abs($1) = 4.5", 0, 701, 0, &b"-4.5"[..]),
+        ("trunc(extract(hour FROM time) / 7, $1) = 1.28", 0, 23, 0, &b"2"[..]),
+        ("power($1, 2) = 9", 0, 701, 1, &3.0_f64.to_be_bytes()[..]),
+        ("log(2, $1) = 3", 0, 1_700, 0, &b"8"[..]),
+        ("chr($1) = 'A'", 0, 23, 1, &65_i32.to_be_bytes()[..]),
+        ("width_bucket(5, 0, 10, $1) = 3", 0, 23, 0, &b"4"[..]),
+        (
+            "(SELECT max(n) FROM (SELECT ntile($1) OVER (ORDER BY call_id) AS n FROM usage) t) = 2",
+            0,
+            23,
+            1,
+            &2_i32.to_be_bytes()[..],
+        ),
     ] {
         let sql = format!("SELECT concat('=', count(*)) FROM usage WHERE {condition}");
         let said = client.bound((&sql, Some(oid)), format, value).await;
