@@ -305,6 +305,7 @@ impl VisitorMut for Written {
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<String> {
         self.scope.enter(query);
         standard::fetched(query)?;
+        standard::listed(&mut query.body)?;
         columns::numbered(query);
         columns::told_apart(query);
         ast::visit_expressions(&query.order_by, |expr| {

@@ -228,6 +228,11 @@ async fn what_stands_for_a_row_that_is_not_there_is_not_rounded() {
         ("lag(x, 1, 0.5) OVER () / 2 = 0.25 AS v FROM (VALUES (1)) t(x)", json!(true)),
         ("lag(x, 1, 0) OVER () AS v FROM (VALUES (1)) t(x)", json!(0)),
         ("lag(x) OVER () AS v FROM (VALUES (1)) t(x)", json!(null)),
+        ("lag(x, NULL) OVER () AS v FROM (VALUES (1)) t(x)", json!(null)),
+        ("count(y) AS v FROM (SELECT lead(x, NULL, 5) OVER (ORDER BY x) AS y FROM (VALUES (1), (2)) t(x)) s", json!(0)),
+        ("count(y) AS v FROM (SELECT lag(x, NULL, x) OVER (ORDER BY x) AS y FROM (VALUES (1), (2)) t(x)) s", json!(0)),
+        ("sum(y) AS v FROM (SELECT lag(x, 1, x * 10) OVER (ORDER BY x) AS y FROM (VALUES (1), (2)) t(x)) s", json!(11)),
+        ("lag(x, 1, x + 0.5) OVER () AS v FROM (VALUES (7)) t(x)", json!("7.5")),
         ("sum(y) AS v FROM (SELECT lag(x, 1, 0.5) OVER (ORDER BY x) AS y FROM (VALUES (1), (2)) t(x)) s", json!("1.5")),
         (
             "sum(y) AS v FROM (SELECT lead(x, 1, 0.5) OVER (ORDER BY x DESC) AS y FROM (VALUES (1), (2)) t(x)) s",

@@ -31,6 +31,9 @@ async fn a_query_without_a_row_is_null() {
             json!(true),
         ),
         ("(SELECT count(*) FROM (VALUES (1)) b(y) WHERE y = x GROUP BY y) AS v FROM (VALUES (1)) a(x)", json!(1)),
+        ("x IS NULL AS v FROM (VALUES ((SELECT 1 WHERE false))) t(x)", json!(true)),
+        ("sum(x) AS v FROM (VALUES (1), ((SELECT 2 WHERE false)), ((SELECT 3 LIMIT 1))) t(x)", json!(4)),
+        ("column2 AS v FROM (VALUES (1, EXISTS (SELECT 1 FROM usage))) t", json!(true)),
         // Of a query around.
         (
             "count(*) AS v FROM (SELECT (SELECT 1 WHERE false) AS k) t WHERE EXISTS (SELECT 1 WHERE t.k IS NULL)",
