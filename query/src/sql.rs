@@ -57,6 +57,7 @@ pub mod encode;
 pub mod error;
 mod exact;
 mod fence;
+mod figures;
 mod format;
 mod from_parts;
 mod functions;
