@@ -57,6 +57,7 @@ pub mod encode;
 pub mod error;
 mod exact;
 mod fence;
+mod figures;
 mod format;
 mod from_parts;
 mod functions;
@@ -329,7 +330,7 @@ impl Engine {
         )?;
         views::register(&state, public.as_ref(), &read)?;
         let instants = Instants::of(reading.as_ref().and_then(|reading| reading.zone.clone()), reading.is_some());
-        let plan = question::agreed(state.statement_to_plan(statement).await?)?;
+        let plan = question::agreed(series::asked(state.statement_to_plan(statement).await?)?)?;
         let plan = united::united(plan, &instants)?;
         let plan = keys::in_sets(rowless::nullable(summed::divided(plan)?)?)?;
         SQLOptions::new()

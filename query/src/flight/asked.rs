@@ -89,7 +89,7 @@ impl Asked {
             return question;
         }
         let values = Values { schema: self.schema.clone(), header: self.header.clone(), body: self.body.clone() };
-        question.with(move |known: &[Option<DataType>], _: &str| values.scalars(known))
+        question.with(move |known: &[Option<DataType>], zone: &str| values.scalars(known, zone))
     }
 }
 

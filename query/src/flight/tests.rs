@@ -375,6 +375,17 @@ async fn prepared_statements_are_asked_with_values() {
             }
         }
     }
+    let all = number(&client.batch(query("SELECT count(*) FROM usage")).await.unwrap());
+    for (condition, value) in [
+        ("time >= ?", "epoch"),
+        ("time >= ?", "2026-11-01 00:00"),
+        ("time < ? OR true", "today"),
+        ("extract(hour FROM time AT TIME ZONE ?) = 1", "Europe/Berlin"),
+    ] {
+        let prepared = client.prepare(&format!("SELECT count(*) FROM usage WHERE {condition}")).await.unwrap();
+        let bound = client.bind(&prepared, written(&row(vec![("0", text(value))]))).await.unwrap();
+        assert_eq!(number(&client.batch(bound).await.unwrap()), all, "{condition} {value}");
+    }
     let unbound = Any::of("CommandPreparedStatementQuery", &Handle { handle: prepared.handle.clone() });
     let info = client.describe(unbound).await.unwrap();
     let status = client.fetch(&info).await.unwrap_err();

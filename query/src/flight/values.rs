@@ -18,8 +18,9 @@ use arrow::{
 };
 use bytes::Bytes;
 use datafusion::common::ScalarValue;
+use schemas::time;
 
-use crate::sql::QueryError;
+use crate::sql::{QueryError, moment};
 
 /// The most columns.
 const MAX_VALUES: usize = 1_000;
@@ -35,9 +36,9 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// The values, for parameters that are known to be of these types. A text is read as the type that is wanted; everything else is as a
-    /// constant of its own type would be.
-    pub(super) fn scalars(self, known: &[Option<DataType>]) -> Result<Vec<ScalarValue>, QueryError> {
+    /// The values, for parameters that are known to be of these types. A text is read as the type that is wanted, times as Postgres does;
+    /// everything else is as a constant of its own type would be.
+    pub(super) fn scalars(self, known: &[Option<DataType>], zone: &str) -> Result<Vec<ScalarValue>, QueryError> {
         // The library that reads them panics on some of what is no Arrow.
         let row = catch_unwind(AssertUnwindSafe(|| self.row()));
         let row = row.unwrap_or_else(|_| Err(invalid("the values of parameters are not of Arrow")))?;
@@ -49,9 +50,13 @@ impl Values {
             let value = ScalarValue::try_from_array(column, 0)?;
             let unsure = value.is_null() || value.try_as_str().is_some();
             match known.get(at).and_then(Option::as_ref) {
-                Some(wanted) if unsure && *wanted != value.data_type() => value.cast_to(wanted).map_err(|_| {
-                    QueryError::Invalid(format!("invalid input: the value of ${} is not of its type", at + 1))
-                }),
+                Some(wanted) if unsure && *wanted != value.data_type() => {
+                    let text = value.try_as_str().flatten();
+                    let time = text.and_then(|text| moment::read(text, wanted, time::now(), zone));
+                    time.unwrap_or(value).cast_to(wanted).map_err(|_| {
+                        QueryError::Invalid(format!("invalid input: the value of ${} is not of its type", at + 1))
+                    })
+                }
                 _ => Ok(value),
             }
         };

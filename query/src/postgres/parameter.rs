@@ -140,19 +140,14 @@ fn has_room(digits: &str) -> bool {
 /// A value where a time is wanted: text, or what has no zone where an instant is wanted, as Postgres takes it. Other text is left to the
 /// engine.
 fn timed(read: ScalarValue, wanted: &DataType, zone: &str) -> ScalarValue {
-    let written = read.try_as_str().flatten();
-    let said = written.and_then(|word| moment::said(word, time::now(), zone));
-    let timed = match (said.as_deref().or(written), &read, wanted) {
-        (Some(text), _, DataType::Timestamp(_, Some(_))) => moment::instant(text, zone),
-        (Some(text), _, DataType::Timestamp(_, None)) => moment::clock(text),
-        (Some(text), ..) => moment::day(text),
-        (_, ScalarValue::TimestampMicrosecond(Some(micros), None), DataType::Timestamp(_, Some(_))) => {
+    let timed = match (&read, wanted) {
+        (ScalarValue::TimestampMicrosecond(Some(micros), None), DataType::Timestamp(_, Some(_))) => {
             moment::shown_at(*micros, zone)
         }
-        (_, ScalarValue::Date32(Some(days)), DataType::Timestamp(_, Some(_))) => {
+        (ScalarValue::Date32(Some(days)), DataType::Timestamp(_, Some(_))) => {
             moment::shown_at(i64::from(*days) * MICROS_A_DAY, zone)
         }
-        _ => None,
+        _ => read.try_as_str().flatten().and_then(|text| moment::read(text, wanted, time::now(), zone)),
     };
     timed.unwrap_or(read)
 }

@@ -31,14 +31,22 @@ use datafusion::{
     physical_expr_common::datum::apply,
 };
 
-use super::{functions::chain_name, lengths, quotient, shape::as_inner, sums::Sums, whole};
+use super::{
+    functions::chain_name,
+    lengths, quotient,
+    shape::{as_cast, as_inner},
+    steps::Renewed,
+    sums::Sums,
+    whole,
+};
 
 /// What makes operators exact, once the types of what they are over are settled: until then a `CASE` is of the type of its first branch,
-/// and money beside a `0` would be taken for an integer. The types of what is put in are settled after it.
-pub(crate) fn rules() -> [Arc<dyn AnalyzerRule + Send + Sync>; 3] {
+/// and money beside a `0` would be taken for an integer. The types of what is put in are settled after it, and those of what queries within name.
+pub(crate) fn rules() -> [Arc<dyn AnalyzerRule + Send + Sync>; 5] {
     let settled: Vec<Arc<dyn FunctionRewrite + Send + Sync>> =
         vec![Arc::new(Checked), Arc::new(lengths::Compared { settled: true }), Arc::new(whole::Rounds)];
-    [Arc::new(ApplyFunctionRewrites::new(settled)), Arc::new(Listed), Arc::new(TypeCoercion::new())]
+    let settled = ApplyFunctionRewrites::new(settled);
+    [Arc::new(Renewed), Arc::new(settled), Arc::new(Listed), Arc::new(Renewed), Arc::new(TypeCoercion::new())]
 }
 
 /// Casts what is calculated in `VALUES` to the types that these have: nothing settles them again, and of small integers it is of another.
@@ -111,7 +119,7 @@ impl FunctionRewrite for Checked {
 }
 
 fn within(of: BinaryExpr) -> Expr {
-    ScalarUDF::from(Within::default()).call(vec![Expr::BinaryExpr(of)])
+    ScalarUDF::from(Within).call(vec![Expr::BinaryExpr(of)])
 }
 
 /// Takes off a sum, difference or product of decimals that it is looked at.
@@ -220,28 +228,10 @@ impl ScalarUDFImpl for CheckedFunction {
 
 /// Passes decimals on that have no more digits than their type.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Within {
-    signature: Signature,
-}
-
-impl Default for Within {
-    fn default() -> Self {
-        Self { signature: Signature::any(1, Volatility::Immutable) }
-    }
-}
+struct Within;
 
 impl ScalarUDFImpl for Within {
-    fn name(&self) -> &'static str {
-        "within"
-    }
-
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(args.iter().map(|of| of.schema_name().to_string()).collect())
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
+    as_cast!("within");
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         types.first().cloned().ok_or_else(|| internal_datafusion_err!("a decimal is missing"))

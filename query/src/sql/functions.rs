@@ -20,8 +20,8 @@ use datafusion::{
 use super::{
     age, bucket, ceiled, chr, clock, coalesce, dated,
     error::refused,
-    exact, format, from_parts, interpolated, joined, json, logarithm, md5, modulo, numeric, ordered, parts, percentile,
-    quotient,
+    exact, figures, format, from_parts, interpolated, joined, json, logarithm, md5, modulo, numeric, ordered, parts,
+    percentile, quotient,
     reading::catalog::{regclass, typename, viewdef},
     replacement, rounded,
     shape::as_inner,
@@ -103,9 +103,11 @@ fn allowed() -> Vec<Arc<ScalarUDF>> {
         bucket::width_bucket(),
         dated::date(),
         modulo::modulo(),
+        figures::to_char(),
         format::format(),
         from_parts::make_timestamp(),
         numeric::numeric(),
+        numeric::scale(),
         rounded::timestamp(),
     ];
     let mut allowed = vec![

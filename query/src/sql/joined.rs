@@ -16,8 +16,9 @@ use datafusion::{
     common::{Result, ScalarValue, plan_err},
     functions_aggregate::string_agg::string_agg_udaf,
     logical_expr::{
-        Accumulator, AggregateUDF, AggregateUDFImpl,
+        Accumulator, AggregateUDF, AggregateUDFImpl, Expr,
         function::{AccumulatorArgs, StateFieldsArgs},
+        planner::{ExprPlanner, PlannerResult, RawAggregateExpr},
     },
     physical_expr::expressions::Literal,
 };
@@ -73,6 +74,21 @@ impl AggregateUDFImpl for Joined {
             return Ok(Box::new(AsTheyCome { text: None, between }));
         }
         Ok(Box::new(InOrder { between: between.len(), inner: self.inner.accumulator(args)?, joined: 0 }))
+    }
+}
+
+/// Takes away from an order a query that is the same for all rows. The engine writes its answer into the type of what it keeps, which was
+/// another while there was none.
+#[derive(Debug)]
+pub(super) struct Unordered;
+
+impl ExprPlanner for Unordered {
+    fn plan_aggregate(&self, mut of: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+        if of.func.name() == NAME && !of.distinct {
+            let is_alike = |key: &Expr| matches!(key, Expr::ScalarSubquery(of) if of.outer_ref_columns.is_empty());
+            of.order_by.retain(|key| !is_alike(&key.expr));
+        }
+        Ok(PlannerResult::Original(of))
     }
 }
 

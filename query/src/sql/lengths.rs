@@ -29,7 +29,7 @@ use datafusion::{
     sql::sqlparser::ast::BinaryOperator,
 };
 
-use super::{beside::compared, error::refused, interval::in_units};
+use super::{beside::compared, error::refused, interval::in_units, shape::as_cast};
 
 pub(super) const SPAN: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 /// In nanoseconds: 2³¹ months and as many days are less than 10²⁵.
@@ -151,7 +151,7 @@ fn is_span(expr: &Expr, schema: &DFSchema) -> bool {
 }
 
 fn length(of: Expr) -> Expr {
-    ScalarUDF::from(Length { signature: Signature::any(1, Volatility::Immutable) }).call(vec![of])
+    ScalarUDF::from(Length).call(vec![of])
 }
 
 /// Puts rows in order by the lengths of intervals, and refuses to tell rows apart by them.
@@ -200,22 +200,10 @@ fn ordered(mut plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Length {
-    signature: Signature,
-}
+struct Length;
 
 impl ScalarUDFImpl for Length {
-    fn name(&self) -> &'static str {
-        "length of interval"
-    }
-
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(args.iter().map(|of| of.schema_name().to_string()).collect())
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
+    as_cast!("length of interval");
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(LENGTH)

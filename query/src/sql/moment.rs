@@ -3,6 +3,7 @@
 //! Pure: text → what a clock shows, and how far that is ahead of UTC where the text says so. Where it does not, an instant is of the
 //! session's zone.
 
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use jiff::{
     SignedDuration, Span, Timestamp,
@@ -51,8 +52,20 @@ pub(crate) fn day(text: &str) -> Option<ScalarValue> {
     Some(ScalarValue::Date32(Some(i32::try_from(days).ok()?)))
 }
 
+/// A text as the time that is wanted, by a word of Postgres or as it is written; nothing of one that is none, or where no time is wanted.
+pub(crate) fn read(text: &str, wanted: &DataType, now: Time, zone: &str) -> Option<ScalarValue> {
+    let said = said(text, now, zone);
+    let text = said.as_deref().unwrap_or(text);
+    match wanted {
+        DataType::Timestamp(_, Some(_)) => instant(text, zone),
+        DataType::Timestamp(_, None) => clock(text),
+        DataType::Date32 => day(text),
+        _ => None,
+    }
+}
+
 /// What a word of Postgres stands for when it is read, as it is written otherwise; nothing of other text.
-pub(crate) fn said(word: &str, now: Time, zone: &str) -> Option<String> {
+fn said(word: &str, now: Time, zone: &str) -> Option<String> {
     let clock = || Some(Timestamp::from_microsecond(now.as_micros()).ok()?.to_zoned(place(zone)?).datetime());
     let days = match word.trim().to_lowercase().as_str() {
         "epoch" => return Some("1970-01-01T00:00:00Z".to_owned()),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, AsArray, Decimal128Array},
+    array::{Array, ArrayRef, AsArray, Decimal128Array, Int32Array},
     compute::{cast, cast_with_options, kernels::cast_utils::parse_decimal},
     datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Field, FieldRef, Float64Type},
 };
@@ -14,13 +14,15 @@ use datafusion::{
     common::{Result, exec_datafusion_err, exec_err, format::DEFAULT_CAST_OPTIONS, plan_err},
     functions::utils::make_scalar_function,
     logical_expr::{
-        ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-        cast as cast_to,
+        ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, cast as cast_to,
         simplify::{ExprSimplifyResult, SimplifyContext},
     },
 };
 
-use super::statement::plain;
+use super::{
+    shape::{Plain, as_cast},
+    statement::plain,
+};
 
 /// The decimals of what has no number of its own.
 const SCALE: i8 = 18;
@@ -29,13 +31,32 @@ const MAX_LETTERS: usize = 100;
 
 /// The function that stands for the cast.
 pub(super) fn numeric() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::from(Numeric { signature: Signature::any(1, Volatility::Immutable) }))
+    Arc::new(ScalarUDF::from(Numeric))
+}
+
+/// `scale(number)`: how many decimals it has, which all of a column have as many of.
+pub(super) fn scale() -> Arc<ScalarUDF> {
+    Plain {
+        name: "scale",
+        takes: |types| match types {
+            [kind] if kind.is_decimal() || kind.is_integer() || kind.is_null() => Ok(vec![kind.clone()]),
+            _ => plan_err!("scale() takes a numeric"),
+        },
+        gives: |_| Ok(DataType::Int32),
+        makes: |arrays| {
+            let [numbers] = arrays else { return exec_err!("scale() takes a numeric") };
+            let scale = match numbers.data_type() {
+                DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => i32::from(*scale),
+                _ => 0,
+            };
+            Ok(Arc::new(Int32Array::new(vec![scale; numbers.len()].into(), numbers.logical_nulls())))
+        },
+    }
+    .shared()
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Numeric {
-    signature: Signature,
-}
+struct Numeric;
 
 /// What a type becomes.
 fn cast_of(kind: &DataType) -> Result<DataType> {
@@ -49,18 +70,7 @@ fn cast_of(kind: &DataType) -> Result<DataType> {
 }
 
 impl ScalarUDFImpl for Numeric {
-    fn name(&self) -> &'static str {
-        "numeric"
-    }
-
-    /// A cast has no part in the name of a column.
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(args.iter().map(|of| of.schema_name().to_string()).collect())
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
+    as_cast!("numeric");
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match types {

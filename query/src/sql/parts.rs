@@ -151,14 +151,14 @@ impl ScalarUDFImpl for Part {
 
 /// What counts years by the ten and more.
 #[derive(Clone, Copy)]
-enum Years {
+pub(super) enum Years {
     Decade,
     Century,
     Millennium,
 }
 
 impl Years {
-    fn of(part: &str) -> Option<Self> {
+    pub(super) fn of(part: &str) -> Option<Self> {
         Some(match part {
             "dec" | "decs" | "decade" | "decades" => Self::Decade,
             "c" | "cent" | "century" | "centuries" => Self::Century,
@@ -167,13 +167,23 @@ impl Years {
         })
     }
 
-    /// The first century and the first millennium begin with the year 1, and there is none that is 0; an interval has so many whole ones.
-    const fn counted(self, year: i32, is_span: bool) -> i32 {
-        let each = match self {
+    const fn each(self) -> i32 {
+        match self {
             Self::Decade => 10,
             Self::Century => 100,
             Self::Millennium => 1_000,
-        };
+        }
+    }
+
+    /// The first of the years that are counted with this one.
+    pub(super) const fn first(self, year: i32) -> i32 {
+        let begin = if matches!(self, Self::Decade) { year } else { year - 1 };
+        year - begin.rem_euclid(self.each())
+    }
+
+    /// The first century and the first millennium begin with the year 1, and there is none that is 0; an interval has so many whole ones.
+    const fn counted(self, year: i32, is_span: bool) -> i32 {
+        let each = self.each();
         match self {
             _ if is_span => year / each,
             Self::Decade => year.div_euclid(each),
@@ -183,7 +193,7 @@ impl Years {
     }
 }
 
-fn given(array: &ArrayRef, is_scalar: bool) -> Result<ColumnarValue> {
+pub(super) fn given(array: &ArrayRef, is_scalar: bool) -> Result<ColumnarValue> {
     Ok(match is_scalar {
         true => ColumnarValue::Scalar(ScalarValue::try_from_array(array, 0)?),
         false => ColumnarValue::Array(Arc::clone(array)),
@@ -191,7 +201,7 @@ fn given(array: &ArrayRef, is_scalar: bool) -> Result<ColumnarValue> {
 }
 
 /// What a part is called.
-fn named(part: &ScalarValue) -> String {
+pub(super) fn named(part: &ScalarValue) -> String {
     part.try_as_str().flatten().unwrap_or_default().trim_matches(['\'', '"']).to_ascii_lowercase()
 }
 
@@ -296,5 +306,10 @@ mod tests {
             assert_eq!([Decade, Century, Millennium].map(|by| by.counted(year, false)), wanted, "{year}");
         }
         assert_eq!([Decade, Century, Millennium].map(|by| by.counted(-2026, true)), [-202, -20, -2]);
+        for (year, wanted) in
+            [(2026, [2020, 2001, 2001]), (2000, [2000, 1901, 1001]), (0, [0, -99, -999]), (-1, [-10, -99, -999])]
+        {
+            assert_eq!([Decade, Century, Millennium].map(|by| by.first(year)), wanted, "{year}");
+        }
     }
 }

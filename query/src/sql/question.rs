@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 use datafusion::{
     common::{
         DFSchema, Result as EngineResult, ScalarValue,
-        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+        tree_node::{TreeNode, TreeNodeRecursion},
     },
     logical_expr::{Expr, ExprSchemable, LogicalPlan, expr::Placeholder, utils::merge_schema},
 };
@@ -18,6 +18,7 @@ use super::{
     reading::{Reading, parameters},
     shifted,
     statement::NUL,
+    steps,
     typed::NUMERIC,
 };
 
@@ -112,40 +113,25 @@ impl Question {
 
 /// A plan in which a parameter that stands beside numbers of several types is of the first of them, as in Postgres. The engine would refuse it.
 pub(super) fn agreed(plan: LogicalPlan) -> EngineResult<LogicalPlan> {
-    let (mut first, mut differ) = (HashMap::<String, FieldRef>::new(), false);
-    let is_other = |known: &FieldRef, field: &FieldRef| {
-        let (known, kind) = (known.data_type(), field.data_type());
-        known != kind && known.is_numeric() && kind.is_numeric()
-    };
+    let mut first = HashMap::<String, FieldRef>::new();
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|part| {
                 if let Expr::Placeholder(Placeholder { id, field: Some(field) }) = part {
-                    let known = first.entry(id.clone()).or_insert_with(|| Arc::clone(field));
-                    differ |= is_other(known, field);
+                    first.entry(id.clone()).or_insert_with(|| Arc::clone(field));
                 }
                 Ok(TreeNodeRecursion::Continue)
             })
         })
     })?;
-    if !differ {
-        return Ok(plan);
-    }
-    let done = plan.transform_up_with_subqueries(|node| {
-        let node = node.map_expressions(|expr| {
-            expr.transform_up(|mut part| {
-                if let Expr::Placeholder(Placeholder { id, field: Some(field) }) = &mut part
-                    && let Some(known) = first.get(id.as_str()).filter(|known| is_other(known, field))
-                {
-                    *field = Arc::clone(known);
-                    return Ok(Transformed::yes(part));
-                }
-                Ok(Transformed::no(part))
-            })
-        })?;
-        Ok(Transformed::yes(node.data.recompute_schema()?))
-    })?;
-    Ok(done.data)
+    let as_first = |part: &Expr| {
+        let Expr::Placeholder(Placeholder { id, field: Some(field) }) = part else { return None };
+        let known = first.get(id)?;
+        let (first, kind) = (known.data_type(), field.data_type());
+        let is_other = first != kind && first.is_numeric() && kind.is_numeric();
+        is_other.then(|| Expr::Placeholder(Placeholder { id: id.clone(), field: Some(Arc::clone(known)) }))
+    };
+    steps::each(plan, |node, _| steps::replaced(node, as_first))
 }
 
 /// By number, the types of a plan's parameters, as far as they are known.
@@ -233,68 +219,80 @@ fn placed<'a>(expr: &'a Expr, schema: &DFSchema) -> Vec<(&'a Expr, DataType)> {
             let kind = beside.find_map(|side| side.get_type(schema).ok());
             kind.map(|kind| (of.expr.as_ref(), kind)).into_iter().collect()
         }
-        // Of a text the engine reads a moment; seconds are what the function takes in Postgres.
-        Expr::ScalarFunction(call) if call.func.name() == "to_timestamp" => match call.args.as_slice() {
-            [seconds] => vec![(seconds, DataType::Float64)],
-            _ => Vec::new(),
-        },
-        Expr::ScalarFunction(call) if call.func.name() == "mod" => match call.args.as_slice() {
-            [left, right] => [(left, right), (right, left)]
-                .into_iter()
-                .filter_map(|(of, beside)| Some((of, number(beside.get_type(schema).ok()?)?)))
-                .collect(),
-            _ => Vec::new(),
-        },
-        Expr::WindowFunction(of) if shifted::NAMES.contains(&of.fun.name()) => match of.params.args.as_slice() {
-            [value, offset, default @ ..] => {
-                let kind = beside([value].into_iter(), schema);
-                let default = default.first().zip(kind);
-                std::iter::once((offset, DataType::Int64)).chain(default).collect()
-            }
-            _ => Vec::new(),
-        },
+        Expr::WindowFunction(of) => {
+            let (name, args) = (of.fun.name(), of.params.args.as_slice());
+            let kind = args.first().filter(|_| shifted::NAMES.contains(&name)).and_then(|of| beside([of], schema));
+            arguments(name, args, kind.as_ref())
+        }
         Expr::ScalarFunction(call) => {
-            let name = call.func.name();
-            let kind = match name {
-                "timezone" => return call.args.first().map(|zone| (zone, DataType::Utf8)).into_iter().collect(),
-                "make_date" => Some(DataType::Int32),
-                name if ALIKE.contains(&name) => beside(call.args.iter(), schema),
+            let (name, args) = (call.func.name(), call.args.as_slice());
+            let kind = match (name, args) {
+                // Of a text the engine reads a moment; seconds are what the function takes in Postgres.
+                ("to_timestamp", [_]) => Some(DataType::Float64),
+                ("date_bin", [_, time, ..]) => beside([time], schema),
+                ("mod", args) => args.iter().find_map(|arg| number(arg.get_type(schema).ok()?)),
+                ("log" | "round" | "trunc", [_, _]) => Some(NUMERIC),
+                _ if ALIKE.contains(&name) => beside(args, schema),
+                _ if NUMBERS.split(' ').any(|known| known == name) => Some(float_or_decimal(args, schema)),
                 _ => None,
             };
-            if let Some(kind) = kind {
-                return call.args.iter().map(|arg| (arg, kind.clone())).collect();
-            }
-            if let ("date_bin", [stride, time, origin @ ..]) = (name, call.args.as_slice()) {
-                let origin = origin.first().zip(beside([time].into_iter(), schema));
-                return std::iter::once((stride, SPAN)).chain(origin).collect();
-            }
-            let counts = COUNTS.iter().filter(|(known, _)| *known == name).flat_map(|(_, places)| *places);
-            let kind = if name == "round" { DataType::Int32 } else { DataType::Int64 };
-            counts.filter_map(|at| Some((call.args.get(*at)?, kind.clone()))).collect()
+            arguments(name, args, kind.as_ref())
         }
         _ => Vec::new(),
     }
 }
 
+/// The arguments of a function whose types are known: by where they stand, and all others by `kind`.
+fn arguments<'a>(name: &str, args: &'a [Expr], kind: Option<&DataType>) -> Vec<(&'a Expr, DataType)> {
+    let own = |at: usize| {
+        let found = PLACED.iter().find(|(known, places, _)| *known == name && places.contains(&at));
+        found.map(|(.., kind)| kind)
+    };
+    args.iter().enumerate().filter_map(|(at, arg)| Some((arg, own(at).or(kind)?.clone()))).collect()
+}
+
 /// The functions whose arguments are all of one type.
 const ALIKE: &[&str] = &["age", "coalesce", "greatest", "least", "nullif", "nvl"];
 
+/// The functions of floats and of decimals.
+const NUMBERS: &str = "abs acos asin atan atan2 cbrt ceil cos degrees exp floor ln log log10 power radians round signum sin sqrt tan trunc \
+                       width_bucket";
+
 /// The type that a parameter has among these, which is that of the first of them that has one.
-fn beside<'a>(mut all: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Option<DataType> {
-    let kind = all.find_map(|of| of.get_type(schema).ok().filter(|kind| !kind.is_null()))?;
+fn beside<'a>(all: impl IntoIterator<Item = &'a Expr>, schema: &DFSchema) -> Option<DataType> {
+    let kind = all.into_iter().find_map(|of| of.get_type(schema).ok().filter(|kind| !kind.is_null()))?;
     Some(number(kind.clone()).unwrap_or_else(|| of_cast(&kind)))
 }
 
-/// By function, which of its arguments say how many or where.
-const COUNTS: &[(&str, &[usize])] = &[
-    ("left", &[1]),
-    ("lpad", &[1]),
-    ("repeat", &[1]),
-    ("right", &[1]),
-    ("round", &[1]),
-    ("rpad", &[1]),
-    ("split_part", &[2]),
-    ("substr", &[1, 2]),
+/// What a number is among these, of which Postgres takes floats before decimals, and either before integers.
+fn float_or_decimal(all: &[Expr], schema: &DFSchema) -> DataType {
+    let is_any = |is_it: fn(&DataType) -> bool| all.iter().any(|of| of.get_type(schema).is_ok_and(|kind| is_it(&kind)));
+    let is_decimal = is_any(DataType::is_decimal) && !is_any(DataType::is_floating);
+    if is_decimal { NUMERIC } else { DataType::Float64 }
+}
+
+/// By function, which of its arguments are of a type wherever it is called.
+static PLACED: &[(&str, &[usize], DataType)] = &[
+    ("chr", &[0], DataType::Int32),
+    ("date", &[0], DataType::Date32),
+    ("date_bin", &[0], SPAN),
+    ("lag", &[1], DataType::Int64),
+    ("lead", &[1], DataType::Int64),
+    ("left", &[1], DataType::Int64),
+    ("lpad", &[1], DataType::Int64),
+    ("make_date", &[0, 1, 2], DataType::Int32),
+    ("make_timestamp", &[0, 1, 2, 3, 4], DataType::Int32),
+    ("make_timestamp", &[5], DataType::Float64),
+    ("ntile", &[0], DataType::Int32),
+    ("repeat", &[1], DataType::Int64),
+    ("right", &[1], DataType::Int64),
+    ("round", &[1], DataType::Int32),
+    ("rpad", &[1], DataType::Int64),
+    ("split_part", &[2], DataType::Int64),
+    ("substr", &[1, 2], DataType::Int64),
+    ("timezone", &[0], DataType::Utf8),
+    ("trunc", &[1], DataType::Int32),
+    ("width_bucket", &[3], DataType::Int32),
 ];
 
 /// What a number is beside one of this type; nothing where that is none.

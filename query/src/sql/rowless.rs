@@ -5,27 +5,19 @@
 
 use datafusion::{
     arrow::datatypes::DataType,
-    common::{Result, exec_err, internal_datafusion_err, tree_node::Transformed},
-    logical_expr::{
-        ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-    },
+    common::{Result, exec_err, internal_datafusion_err},
+    logical_expr::{ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl},
 };
 
-use super::steps;
+use super::{shape::as_cast, steps};
 
 /// A plan in which all of them may be NULL.
 pub(super) fn nullable(plan: LogicalPlan) -> Result<LogicalPlan> {
-    steps::each(plan, |node, _| if steps::has(&node, is_rowless)? { maybe(node) } else { Ok(Transformed::no(node)) })
+    steps::each(plan, |node, _| steps::replaced(node, |part| is_rowless(part).then(|| maybe(part.clone()))))
 }
 
-fn maybe(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    steps::parts(node, |part| {
-        if !is_rowless(&part) {
-            return Ok(Transformed::no(part));
-        }
-        let found = Found { signature: Signature::any(1, Volatility::Immutable) };
-        Ok(Transformed::yes(ScalarUDF::from(found).call(vec![part])))
-    })
+fn maybe(query: Expr) -> Expr {
+    ScalarUDF::from(Found).call(vec![query])
 }
 
 /// Whether an expression is a query that may have no row, and a column that is never NULL, or will not be once its parameters have values.
@@ -49,23 +41,10 @@ fn has_a_row(plan: &LogicalPlan) -> bool {
 
 /// Gives what it is given.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Found {
-    signature: Signature,
-}
+struct Found;
 
 impl ScalarUDFImpl for Found {
-    fn name(&self) -> &'static str {
-        "found"
-    }
-
-    /// It has no part in the name of a column.
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(args.iter().map(|of| of.schema_name().to_string()).collect())
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
+    as_cast!("found");
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         types.first().cloned().ok_or_else(|| internal_datafusion_err!("a value is missing"))

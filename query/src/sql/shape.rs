@@ -1,7 +1,7 @@
 //! What functions have in common, so that each says only what is its own.
 //!
-//! One over another has the methods of that, but for those that it changes (`as_inner!`). One that makes an array of arrays is a name, types
-//! and that ([`Plain`]).
+//! One over another has the methods of that, but for those that it changes (`as_inner!`). One that stands for a cast is seen in no name
+//! (`as_cast!`). One that makes an array of arrays is a name, types and that ([`Plain`]).
 
 use std::{
     hash::{Hash, Hasher},
@@ -62,6 +62,28 @@ macro_rules! as_inner {
 }
 
 pub(crate) use as_inner;
+
+/// Methods of a function of one value that has no part in the name of a column, as a cast has none.
+macro_rules! as_cast {
+    ($name:expr) => {
+        fn name(&self) -> &'static str {
+            $name
+        }
+
+        fn schema_name(&self, args: &[::datafusion::logical_expr::Expr]) -> ::datafusion::common::Result<String> {
+            Ok(args.iter().map(|of| of.schema_name().to_string()).collect())
+        }
+
+        fn signature(&self) -> &::datafusion::logical_expr::Signature {
+            &$crate::sql::shape::OF_ONE
+        }
+    };
+}
+
+pub(crate) use as_cast;
+
+/// One value of any type.
+pub(crate) static OF_ONE: LazyLock<Signature> = LazyLock::new(|| Signature::any(1, Volatility::Immutable));
 
 /// A function of arrays and of nothing else, which its name tells from every other.
 #[derive(Debug)]

@@ -309,6 +309,7 @@ impl VisitorMut for Written {
             columns::named_within(&mut cte.query, Some(&cte.alias), &mut self.scope);
         }
         standard::fetched(query)?;
+        standard::listed(&mut query.body)?;
         columns::numbered(query);
         columns::told_apart(query);
         ast::visit_expressions(&query.order_by, |expr| {
@@ -390,7 +391,12 @@ impl VisitorMut for Written {
 /// `time AT TIME ZONE '+05:30'` → `time AT TIME ZONE '-05:30'`: the engine's zones have the other sign, and fewer names, than those of Postgres.
 /// In a session it is a function by now ([`clock`]), which reads the same.
 fn zoned(expr: &mut Expr) -> ControlFlow<String> {
-    let Expr::AtTimeZone { time_zone, .. } = expr else { return ControlFlow::Continue(()) };
+    let Expr::AtTimeZone { timestamp, time_zone } = expr else { return ControlFlow::Continue(()) };
+    // The engine puts an instant into no zone that comes later.
+    if parameter(time_zone).is_some() {
+        *expr = call("timezone", [taken(time_zone), taken(timestamp)]);
+        return ControlFlow::Continue(());
+    }
     let (known, written) = match &**time_zone {
         Expr::Value(value) => match value.value.clone().into_string() {
             Some(name) => (clock::spelled(&name), name),

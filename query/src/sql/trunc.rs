@@ -4,23 +4,37 @@
 //! as long as the sum that is grouped by it. In UTC nothing has to be looked up. In another zone an hour of the clock is an hour since
 //! 1970 as long as the zone is whole hours from UTC from the beginning of that hour to its end. Where it is not (half-hour zones, and
 //! hours in which clocks are changed) the engine's own answers. Where a midnight comes twice the engine gives back the one that is nearer
-//! to what was truncated; a day and what is longer begins at the first of them here, for all of its hours.
+//! to what was truncated; a day and what is longer begins at the first of them here, for all of its hours. Of decades, centuries and millennia
+//! it knows nothing.
 
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, AsArray, Int64Array, make_array, temporal_conversions::as_datetime_with_timezone, timezone::Tz},
-    datatypes::{DataType, Int64Type, TimeUnit, TimestampSecondType},
+    array::{
+        ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray, make_array,
+        temporal_conversions::as_datetime_with_timezone, timezone::Tz,
+    },
+    compute::{cast, cast_with_options},
+    datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampSecondType},
 };
 use datafusion::{
-    common::{Result, ScalarValue, plan_err},
+    common::{Result, ScalarValue, exec_datafusion_err, exec_err, format::DEFAULT_CAST_OPTIONS, plan_err},
     logical_expr::{
         ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
         sort_properties::{ExprProperties, SortProperties},
     },
 };
+use jiff::{
+    Timestamp,
+    civil::{Date, Time},
+    tz::TimeZone,
+};
 
-use super::shape::as_inner;
+use super::{
+    moment::{place, shown_in},
+    parts::{self, Years},
+    shape::as_inner,
+};
 
 pub(super) const HOUR_SECONDS: i64 = 3_600;
 
@@ -50,6 +64,11 @@ impl ScalarUDFImpl for DateTrunc {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        if let [ColumnarValue::Scalar(grain), times] = args.args.as_slice()
+            && let Some(many) = Years::of(&parts::named(grain))
+        {
+            return by_years(many, times);
+        }
         let of_days = matches!(args.args.first(), Some(ColumnarValue::Scalar(grain)) if is_days(grain));
         let truncated = self.truncated(args)?;
         match (of_days, truncated.data_type()) {
@@ -85,6 +104,26 @@ impl DateTrunc {
         }
         self.inner.invoke_with_args(args)
     }
+}
+
+/// Times as the beginning of the first of the years that they are counted with.
+fn by_years(many: Years, times: &ColumnarValue) -> Result<ColumnarValue> {
+    let values = times.to_array(1)?;
+    let DataType::Timestamp(_, zone) = values.data_type() else { return exec_err!("a time of a day has no year") };
+    let Some(place) = zone.as_deref().map_or(Some(TimeZone::UTC), place) else {
+        return exec_err!("a zone is not known");
+    };
+    let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+    let begun = |micros| {
+        let year = Timestamp::from_microsecond(micros).ok()?.to_zoned(place.clone()).year();
+        let first = i16::try_from(many.first(year.into())).ok()?;
+        Some(shown_in(Date::new(first, 1, 1).ok()?.to_datetime(Time::midnight()), &place)?.as_microsecond())
+    };
+    let begins: TimestampMicrosecondArray = cast(&values, &micros)?
+        .as_primitive::<TimestampMicrosecondType>()
+        .try_unary(|micros| begun(micros).ok_or_else(|| exec_datafusion_err!("timestamp out of range")))?;
+    let begins = cast_with_options(&begins.with_data_type(micros), values.data_type(), &DEFAULT_CAST_OPTIONS)?;
+    parts::given(&begins, matches!(times, ColumnarValue::Scalar(_)))
 }
 
 /// The same values as another type of the same width.

@@ -19,10 +19,12 @@ use datafusion::{
     },
     functions::utils::make_scalar_function,
     logical_expr::{
-        ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+        ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
         expr_rewriter::FunctionRewrite, lit,
     },
 };
+
+use super::shape::as_cast;
 
 /// Says how many decimals `round` leaves in the 32 bits that the engine wants, before types are settled. Of a number that has yet to be
 /// cast to these it knows nothing: the type of what is rounded would be another once that is done, and what it is compared with would
@@ -89,8 +91,7 @@ impl FunctionRewrite for Rounds {
         if !loses {
             return Ok(Transformed::no(expr));
         }
-        let whole = Whole { to, signature: Signature::any(1, Volatility::Immutable) };
-        Ok(Transformed::yes(ScalarUDF::from(whole).call(vec![of.clone()])))
+        Ok(Transformed::yes(ScalarUDF::from(Whole { to }).call(vec![of.clone()])))
     }
 }
 
@@ -108,22 +109,10 @@ pub(super) const WHOLE: &str = "whole";
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Whole {
     to: DataType,
-    signature: Signature,
 }
 
 impl ScalarUDFImpl for Whole {
-    fn name(&self) -> &'static str {
-        WHOLE
-    }
-
-    /// A cast has no part in the name of a column.
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(args.iter().map(|of| of.schema_name().to_string()).collect())
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
+    as_cast!(WHOLE);
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(self.to.clone())

@@ -116,6 +116,15 @@ impl VisitorMut for Rewrite<'_> {
             if name.0.len() == 2 && name.0.first().is_some_and(is_pg_catalog) {
                 name.0.remove(0);
             }
+            if let Some(args) = args
+                && name.to_string().eq_ignore_ascii_case("generate_series")
+            {
+                for arg in &mut args.args {
+                    if let FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) = arg {
+                        self.timed(arg);
+                    }
+                }
+            }
             // A table here, which has no arguments.
             if name.to_string().eq_ignore_ascii_case(catalog::KEYWORDS) {
                 *args = None;
@@ -268,7 +277,8 @@ impl Rewrite<'_> {
         ControlFlow::Continue(())
     }
 
-    /// Says of a parameter beside a span of time that it is the time that its client gave: the engine would take it for a span as well.
+    /// Says of a parameter beside a span of time, or of a series, that it is the time that its client gave: the engine would take it for a span
+    /// as well, or a number.
     fn timed(&self, side: &mut Expr) {
         let Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) = &*side else { return };
         let given = place(name).and_then(|at| self.reading.parameters.get(at)?.as_ref());

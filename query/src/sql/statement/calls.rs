@@ -1,5 +1,5 @@
-//! Functions and words of Postgres in calls of those that the engine has: `substring` by a pattern, `overlay`, `div`, `isfinite`, `localtimestamp`,
-//! `'today'::date` and `GROUP BY ()`; and `GROUP BY ROLLUP ((a, b), 3)`.
+//! Functions and words of Postgres in calls of those that the engine has: `substring` by a pattern, `overlay`, `to_char` of a number, `div`,
+//! `isfinite`, `localtimestamp`, `'today'::date` and `GROUP BY ()`; and `GROUP BY ROLLUP ((a, b), 3)`.
 
 use std::{mem, ops::ControlFlow};
 
@@ -9,10 +9,13 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::columns::{is_grouped, meant};
-use crate::sql::reading::rewrite::{call, taken, written};
+use crate::sql::{
+    figures::{self, Pattern},
+    reading::rewrite::{call, taken, written},
+};
 
 /// What only numbers are written by.
-const OF_NUMBERS: &str = "FM90,.SGDLPRTHMI -+()$%";
+const OF_NUMBERS: &str = "FM90,.SGDLPRTHMIEV -+()$%";
 
 /// What clocks show now.
 const LOCAL: &str = "localtimestamp";
@@ -120,11 +123,16 @@ fn called(function: &mut Function) -> ControlFlow<String, Option<Expr>> {
         _ => None,
     });
     let Some(mut args) = args.collect::<Option<Vec<&mut Expr>>>() else { return ControlFlow::Continue(None) };
-    let is_of_number = |pattern: &&mut Expr| text_of(pattern).is_some_and(|pattern| is_of_numbers(&pattern));
-    if name == "to_char" && args.get(1).is_some_and(is_of_number) {
-        return ControlFlow::Break("to_char() takes times: write round(x, 2)::text of a number".to_owned());
-    }
     ControlFlow::Continue(match (name.as_str(), args.as_mut_slice()) {
+        ("to_char", [number, pattern]) => {
+            let Some(text) = text_of(pattern).filter(|text| is_of_numbers(text)) else {
+                return ControlFlow::Continue(None);
+            };
+            if let Err(why) = Pattern::of(&text) {
+                return ControlFlow::Break(why);
+            }
+            Some(call(&format!("\"{}\"", figures::NAME), [taken(number), taken(pattern)]))
+        }
         ("div", [of, by]) => {
             let (left, right) =
                 (Box::new(call("\"numeric\"", [taken(of)])), Box::new(Expr::Nested(Box::new(taken(by)))));

@@ -1,14 +1,15 @@
-//! What the standard and Postgres write, in words that the engine's planner knows: `FETCH FIRST`, rows that are compared, intervals with a
-//! clock, and arguments by other names.
+//! What the standard and Postgres write, in words that the engine's planner knows: `FETCH FIRST`, rows that are compared, or listed with what
+//! is asked first, intervals with a clock, and arguments by other names.
 
 use std::{mem, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArguments, LimitClause,
-    Query, TypedString, UnaryOperator, Value, ValueWithSpan, visit_expressions,
+    BinaryOperator, DataType, Expr, Fetch, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    LimitClause, Parens, Query, SelectItem, SetExpr, SetOperator, SetQuantifier, TypedString, UnaryOperator, Value,
+    ValueWithSpan, visit_expressions,
 };
 
-use super::MAX_OPERATORS;
+use super::{MAX_OPERATORS, within::is_query};
 use crate::sql::{
     instant,
     interval::in_units,
@@ -31,6 +32,46 @@ pub(super) fn fetched(query: &mut Query) -> ControlFlow<String> {
     };
     query.fetch = None;
     ControlFlow::Continue(())
+}
+
+/// `VALUES (1), ((SELECT 2))` → `SELECT 1 AS column1 UNION ALL SELECT (SELECT 2) AS column1`: the engine makes rows that are listed before
+/// it asks anything.
+pub(super) fn listed(body: &mut SetExpr) -> ControlFlow<String> {
+    let asks = |row: &Parens<Vec<Expr>>| {
+        let query = |part: &Expr| if is_query(part) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        visit_expressions(&row.content, query).is_break()
+    };
+    match body {
+        SetExpr::Values(values) if values.rows.iter().any(asks) => {
+            if values.rows.len() > MAX_OPERATORS {
+                return ControlFlow::Break(format!("VALUES with queries may have {MAX_OPERATORS} rows"));
+            }
+            let rows = mem::take(&mut values.rows);
+            if let Some(all) = shown(rows.into_iter().map(|row| row.content).collect()) {
+                *body = all;
+            }
+            ControlFlow::Continue(())
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            listed(left)?;
+            listed(right)
+        }
+        _ => ControlFlow::Continue(()),
+    }
+}
+
+/// A query of these rows, no deeper than it must be.
+fn shown(mut rows: Vec<Vec<Expr>>) -> Option<SetExpr> {
+    let right = rows.split_off(rows.len() / 2);
+    if rows.is_empty() {
+        let Expr::Subquery(mut query) = written("(SELECT NULL)") else { return None };
+        let SetExpr::Select(select) = query.body.as_mut() else { return None };
+        let column = |(expr, at)| SelectItem::ExprWithAlias { expr, alias: Ident::new(format!("column{at}")) };
+        select.projection = right.into_iter().next()?.into_iter().zip(1_usize..).map(column).collect();
+        return Some(*query.body);
+    }
+    let [left, right] = [Box::new(shown(rows)?), Box::new(shown(right)?)];
+    Some(SetExpr::SetOperation { op: SetOperator::Union, set_quantifier: SetQuantifier::All, left, right })
 }
 
 /// `(a, b) = (1, 2)` → `a = 1 AND b = 2`, `(a, b) < (1, 2)` → `a < 1 OR (a = 1 AND b < 2)`, and `(a, b) IN ((1, 2), (3, 4))` as often.

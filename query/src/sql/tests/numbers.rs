@@ -159,6 +159,12 @@ async fn a_decimal_is_a_float_wherever_it_is_compared_with_one() {
         (format!("FROM {ZERO} NATURAL JOIN {SMALL}"), 0),
         ("FROM (VALUES (0.5)) a(x) JOIN (VALUES (0.5::float8)) b(x) USING (x)".to_owned(), 1),
         ("FROM (SELECT cost_usd FROM usage INTERSECT SELECT 'NaN'::float8) s".to_owned(), 0),
+        (
+            "FROM (SELECT 1.5 AS x UNION ALL SELECT 1e-20::float8) t \
+             WHERE EXISTS (SELECT 1 FROM usage WHERE t.x > input_tokens)"
+                .to_owned(),
+            1,
+        ),
     ] {
         check(&world, &format!("count(*) AS v {asked}"), json!(wanted)).await;
     }
@@ -176,6 +182,18 @@ async fn a_decimal_is_a_float_wherever_it_is_compared_with_one() {
         assert_eq!(got, wanted, "{sql}");
     }
     check(&world, "count(*) AS v FROM (VALUES (1.5), ('NaN'::float8)) t(x) WHERE x > 2", json!(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_within_names_a_column_by_the_type_that_it_has_at_last() {
+    let world = World::new(&[charged("acme", 1, "alice", Some(1), 1)], 1).await;
+    for (column, condition) in
+        [("CASE WHEN input_tokens > 1 THEN 1 ELSE 1.5 END", "t.x > 1"), ("input_tokens::int + 1", "t.x = 2::int")]
+    {
+        let within = format!("EXISTS (SELECT 1 FROM usage WHERE {condition})");
+        check(&world, &format!("count(*) AS v FROM (SELECT {column} AS x FROM usage) t WHERE {within}"), json!(1))
+            .await;
+    }
 }
 
 /// The answers are those of Postgres.
@@ -210,6 +228,11 @@ async fn what_stands_for_a_row_that_is_not_there_is_not_rounded() {
         ("lag(x, 1, 0.5) OVER () / 2 = 0.25 AS v FROM (VALUES (1)) t(x)", json!(true)),
         ("lag(x, 1, 0) OVER () AS v FROM (VALUES (1)) t(x)", json!(0)),
         ("lag(x) OVER () AS v FROM (VALUES (1)) t(x)", json!(null)),
+        ("lag(x, NULL) OVER () AS v FROM (VALUES (1)) t(x)", json!(null)),
+        ("count(y) AS v FROM (SELECT lead(x, NULL, 5) OVER (ORDER BY x) AS y FROM (VALUES (1), (2)) t(x)) s", json!(0)),
+        ("count(y) AS v FROM (SELECT lag(x, NULL, x) OVER (ORDER BY x) AS y FROM (VALUES (1), (2)) t(x)) s", json!(0)),
+        ("sum(y) AS v FROM (SELECT lag(x, 1, x * 10) OVER (ORDER BY x) AS y FROM (VALUES (1), (2)) t(x)) s", json!(11)),
+        ("lag(x, 1, x + 0.5) OVER () AS v FROM (VALUES (7)) t(x)", json!("7.5")),
         ("sum(y) AS v FROM (SELECT lag(x, 1, 0.5) OVER (ORDER BY x) AS y FROM (VALUES (1), (2)) t(x)) s", json!("1.5")),
         (
             "sum(y) AS v FROM (SELECT lead(x, 1, 0.5) OVER (ORDER BY x DESC) AS y FROM (VALUES (1), (2)) t(x)) s",

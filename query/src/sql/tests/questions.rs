@@ -183,6 +183,9 @@ async fn texts_are_joined_as_far_as_that_is_bounded() {
                   ORDER BY user_id LIMIT 1";
     let wanted = json!([{"user_id": "alice", "m": "gpt-5-mini+gpt-5-mini"}]);
     assert_eq!(world.ask(&everyone(), groups).await, Ok(wanted));
+    let alike =
+        "SELECT length(string_agg(user_id, ',' ORDER BY (SELECT 1 LIMIT 1))) AS n FROM usage WHERE tenant = 'acme'";
+    assert_eq!(world.ask(&everyone(), alike).await, Ok(json!([{"n": 19}])));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,19 @@ async fn a_query_without_a_row_is_null() {
             json!(true),
         ),
         ("(SELECT count(*) FROM (VALUES (1)) b(y) WHERE y = x GROUP BY y) AS v FROM (VALUES (1)) a(x)", json!(1)),
+        ("x IS NULL AS v FROM (VALUES ((SELECT 1 WHERE false))) t(x)", json!(true)),
+        ("sum(x) AS v FROM (VALUES (1), ((SELECT 2 WHERE false)), ((SELECT 3 LIMIT 1))) t(x)", json!(4)),
+        ("column2 AS v FROM (VALUES (1, EXISTS (SELECT 1 FROM usage))) t", json!(true)),
+        // Of a query around.
+        (
+            "count(*) AS v FROM (SELECT (SELECT 1 WHERE false) AS k) t WHERE EXISTS (SELECT 1 WHERE t.k IS NULL)",
+            json!(1),
+        ),
+        (
+            "n AS v FROM (SELECT (SELECT 1 WHERE false) AS k) t, \
+             LATERAL (SELECT input_tokens AS n FROM usage WHERE t.k IS NULL) u",
+            json!(1),
+        ),
         // Within what is called by all that it is written with.
         ("count(*) FILTER (WHERE input_tokens >= (SELECT 1 LIMIT 1)) AS v FROM usage", json!(1)),
         ("count(DISTINCT model) FILTER (WHERE input_tokens > (SELECT 1 WHERE false)) AS v FROM usage", json!(0)),
