@@ -1,4 +1,4 @@
-//! Compaction: many small files of a day become one, with the same rows; and the rollups of what came of it, beside shelving, which does
+//! Compaction: small files of a day become one, with the same rows; and the rollups of what came of it, beside shelving, which does
 //! not wait for them.
 //!
 //! Before the commit the new files are read back, and their rows, and the sums of the columns that money and tokens stand in,
@@ -12,7 +12,10 @@ use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::{DataType, Decimal128Type, Int32Type, Int64Type},
 };
-use schemas::wire;
+use schemas::{
+    time::{self, Time},
+    wire,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -22,8 +25,11 @@ use crate::{
     table::{self, TableDef},
 };
 
-/// A day is compacted when it has this many small files,
+/// Files of a day are joined when it has this many small ones,
 const MANY: usize = 8;
+
+/// or some and nothing of it was recorded for this long,
+const QUIET: Duration = Duration::from_secs(86_400);
 
 /// and a file is small below this size,
 const SMALL_BYTES: u64 = 32 << 20;
@@ -75,7 +81,7 @@ pub async fn compact(lake: &Lake, def: &'static TableDef, version: &Version) -> 
         return Ok(0);
     }
     let mut done = 0;
-    for files in candidates(version) {
+    for files in candidates(version, time::now()) {
         let old = lake.read(def, &files).await?;
         let rewritten = tokio::task::spawn_blocking(move || rewrite(def, &old)).await;
         let encoded = rewritten.map_err(|source| object_store::Error::JoinError { source })??;
@@ -112,26 +118,45 @@ pub async fn roll(lake: &Lake, def: &'static TableDef) -> Result<usize, Error> {
     failed.map_or(Ok(done), Err)
 }
 
-/// The files of each day that are worth joining: many of about the same size, so that a row is rewritten a few times only.
-fn candidates(version: &Version) -> Vec<Vec<Arc<DataFile>>> {
-    let mut groups: BTreeMap<(Option<&str>, u32), Vec<Arc<DataFile>>> = BTreeMap::new();
-    for file in version.files.iter().filter(|file| file.size < SMALL_BYTES) {
-        let eightfold = file.size.max(TINY_BYTES).ilog2() / 3;
-        groups.entry((file.day.as_deref(), eightfold)).or_default().push(Arc::clone(file));
+/// The files of each day that are worth joining: many of about the same size, and all that there are of a day of which nothing comes any more,
+/// so that a row is rewritten a few times only.
+fn candidates(version: &Version, now: Time) -> Vec<Vec<Arc<DataFile>>> {
+    let mut days: BTreeMap<Option<&str>, Vec<Arc<DataFile>>> = BTreeMap::new();
+    for file in &version.files {
+        days.entry(file.day.as_deref()).or_default().push(Arc::clone(file));
     }
     let mut out = Vec::new();
-    for mut files in groups.into_values() {
-        let (mut bytes, mut rows) = (0, 0);
-        files.retain(|file| {
-            bytes += file.size;
-            rows += file.rows;
-            bytes <= MOST_BYTES && rows <= MOST_ROWS
-        });
-        if files.len() >= MANY {
-            out.push(files);
+    for mut files in days.into_values() {
+        let is_quiet = |file: &Arc<DataFile>| file.recorded_to.is_some_and(|last| last < now.earlier(QUIET));
+        if files.iter().all(is_quiet) {
+            files.sort_by_key(|file| file.size);
+            out.extend(joined(files, 2).filter(|files| files.first().is_some_and(is_small)));
+        } else {
+            let mut alike: BTreeMap<u32, Vec<Arc<DataFile>>> = BTreeMap::new();
+            for file in files.into_iter().filter(is_small) {
+                alike.entry(file.size.max(TINY_BYTES).ilog2() / 3).or_default().push(file);
+            }
+            out.extend(alike.into_values().filter_map(|files| joined(files, MANY)));
         }
     }
     out
+}
+
+fn is_small(file: &Arc<DataFile>) -> bool {
+    file.size < SMALL_BYTES
+}
+
+/// As many of these files, in their order, as one may be made of, if those are enough: none is much larger than those before it together.
+fn joined(mut files: Vec<Arc<DataFile>>, least: usize) -> Option<Vec<Arc<DataFile>>> {
+    let (mut bytes, mut rows) = (0_u64, 0);
+    let end = files.iter().position(|file| {
+        let is_alike = bytes == 0 || file.size <= 8 * bytes.max(TINY_BYTES);
+        bytes += file.size;
+        rows += file.rows;
+        !is_alike || bytes > MOST_BYTES || rows > MOST_ROWS
+    });
+    files.truncate(end.unwrap_or(files.len()));
+    (files.len() >= least).then_some(files)
 }
 
 /// New files with the rows of the old ones, proved to be the same.

@@ -190,15 +190,18 @@ impl Tail {
             if let Some(next) = next.get_mut(lane) {
                 *next = Offset(last.offset.0 + 1);
             }
-            for (index, (def, version)) in table::ALL.iter().zip(&covered).enumerate() {
-                if def.hidden && !self.shelves {
-                    continue;
+            let kept = |def: &TableDef| !def.hidden || self.shelves;
+            let mut rows: Vec<Builder> = table::ALL.iter().map(TableDef::builder).collect();
+            for placed in new() {
+                // Table by table for each entry, which is in the processor's cache then.
+                for ((def, version), rows) in table::ALL.iter().zip(&covered).zip(&mut rows) {
+                    if kept(def) && placed.place.offset >= version.covered_of(lane) {
+                        (def.push)(rows, placed, policies)?;
+                    }
                 }
-                let from = version.covered_of(lane);
-                let rows = rows_of(def, new().filter(|placed| placed.place.offset >= from), policies)?;
-                if let Some(chunk) = rows.map(Chunk::of).transpose()? {
-                    made.push((index, lane, chunk));
-                }
+            }
+            for (index, mut rows) in rows.into_iter().enumerate().filter(|(_, rows)| rows.rows() > 0) {
+                made.push((index, lane, Chunk::of(rows.finish()?)?));
             }
         }
         let mut inner = self.lock();
@@ -264,21 +267,6 @@ fn reaches<'a>(
             Err(Error::OtherLog { lane: place.lane, offset: last.0 })
         }
         _ => Ok(()),
-    }
-}
-
-fn rows_of<'a>(
-    def: &'static TableDef,
-    entries: impl Iterator<Item = &'a Placed>,
-    policies: &dyn Policies,
-) -> Result<Option<RecordBatch>, ApplyError> {
-    let mut rows: Option<Builder> = None;
-    for placed in entries {
-        (def.push)(rows.get_or_insert_with(|| def.builder()), placed, policies)?;
-    }
-    match rows {
-        Some(mut rows) if rows.rows() > 0 => Ok(Some(rows.finish()?)),
-        _ => Ok(None),
     }
 }
 

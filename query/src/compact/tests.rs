@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use schemas::{id::Offset, ledger::Fact};
+use schemas::{id::Offset, ledger::Fact, time::Time};
 
-use super::{MANY, Measure, candidates, compact, rewrite};
+use super::{MANY, Measure, SMALL_BYTES, TINY_BYTES, candidates, compact, rewrite};
 use crate::{
     lake::{
-        Lake, Version,
+        DataFile, Lake, Version,
         fixture::{Home, Kind},
     },
     table::{
@@ -58,6 +58,12 @@ fn superseded_states_of_a_counter_go() {
     assert_eq!(files.iter().map(|file| file.rows).collect::<Vec<_>>(), [1]);
 }
 
+fn sized(file: &Arc<DataFile>, size: u64) -> Arc<DataFile> {
+    let mut file = DataFile::clone(file);
+    file.size = size;
+    Arc::new(file)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn small_files_of_a_day_become_one() {
     let home = Home::new(Kind::Local).await;
@@ -70,7 +76,21 @@ async fn small_files_of_a_day_become_one() {
         lake.shelve(pin.table("usage").unwrap(), pin.high()).await.expect("shelved");
     }
     let many: Arc<Version> = lake.pin()[usage.index()].clone();
-    assert_eq!(candidates(&many).len(), 1);
+    let groups = |version: &Version, now: Time| candidates(version, now).iter().map(Vec::len).collect::<Vec<_>>();
+    let (today, later) = (fixture::at(60), fixture::at(2 * 86_400));
+    assert_eq!((groups(&many, today), groups(&many, later)), (vec![MANY], vec![MANY]));
+    // Fewer wait for others, until nothing comes any more.
+    let mut few = Version::clone(&many);
+    few.files.truncate(2);
+    assert_eq!((groups(&few, today), groups(&few, later)), (vec![], vec![2]));
+    // One that is much larger is not written again for it.
+    few.files = few.files.iter().zip([TINY_BYTES, 8 * TINY_BYTES + 1]).map(|(file, size)| sized(file, size)).collect();
+    assert!(groups(&few, later).is_empty());
+    few.files =
+        few.files.iter().zip([SMALL_BYTES - 1, SMALL_BYTES + 1]).map(|(file, size)| sized(file, size)).collect();
+    assert_eq!(groups(&few, later), [2]);
+    few.files = few.files.iter().map(|file| sized(file, SMALL_BYTES)).collect();
+    assert!(groups(&few, later).is_empty());
     assert_eq!(compact(&lake, usage, &many).await.expect("compacted"), 1);
     let one = lake.pin()[usage.index()].clone();
     assert_eq!((one.files.len(), one.files[0].rows, one.covered_of(0)), (1, MANY as u64, Offset(MANY as u64)));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::{
     array::{AsArray, Int32Array, RecordBatch, new_null_array},
     compute::{concat_batches, interleave_record_batch, take, take_record_batch},
-    datatypes::{Field, Int32Type, SchemaRef, TimestampMicrosecondType},
+    datatypes::{DataType, Field, Int32Type, SchemaRef, TimestampMicrosecondType},
 };
 use parquet::{
     arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
@@ -31,8 +31,9 @@ use crate::{
 
 const ROW_GROUP: usize = 131_072;
 
-/// Rows of a page of a rollup: who asks about one tenant has hardly any to read beside its own.
+/// Rows of a page of a rollup, and about how many bytes it takes at most: who asks about one tenant has hardly any to read beside its own.
 const ROLLUP_PAGE: usize = 2_048;
+const ROLLUP_PAGE_BYTES: usize = 64 << 10;
 
 /// Rows that are put in their order at once: few enough to stay in the processor's cache.
 const PIECE: usize = 8_192;
@@ -121,12 +122,22 @@ fn encode_day(
 
 /// Rows of a rollup, as a file.
 pub(super) fn encode_rollup(rows: &RecordBatch) -> Result<Vec<u8>, Error> {
-    let properties = WriterProperties::builder()
+    let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_max_row_group_row_count(Some(ROW_GROUP))
         .set_data_page_row_count_limit(ROLLUP_PAGE)
-        .build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties))?;
+        .set_data_page_size_limit(ROLLUP_PAGE_BYTES);
+    for field in rows.schema_ref().fields() {
+        let path = ColumnPath::from(field.name().as_str());
+        // A dictionary is read whole for a single page, so only what is the same in many rows has one.
+        if !field.data_type().is_string() || field.name() == "user_id" {
+            properties = properties.set_column_dictionary_enabled(path.clone(), false);
+        }
+        if matches!(field.data_type(), DataType::Timestamp(..) | DataType::Int64) {
+            properties = properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+        }
+    }
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties.build()))?;
     writer.write(rows)?;
     Ok(writer.into_inner()?)
 }

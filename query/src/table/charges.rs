@@ -115,7 +115,7 @@ impl Posted {
         let attempt = &settled.attempt;
         let alike = Alike::new(settled, attempt.admitted_at, entry.recorded_at);
         let (book, period) = (self.book.to_string(), billing_period(self.period));
-        let corrects = format!("{}/{}", attempt.call, attempt.attempt);
+        let corrects = (self.entry != "original").then(|| format!("{}/{}", attempt.call, attempt.attempt));
         let signed = |amount: Pico| Value::usd(Pico(amount.0 * i128::from(self.sign)));
         for (index, charge) in charges.iter().enumerate() {
             let model = charge.model.as_deref().unwrap_or(&attempt.model);
@@ -140,7 +140,7 @@ impl Posted {
                 why,
                 Value::Text(&period),
                 Value::Text(self.entry),
-                if self.entry == "original" { Value::Null } else { Value::Text(&corrects) },
+                Value::or_null(corrects.as_deref().map(Value::Text)),
                 Value::Int(if index == 0 { self.sign } else { 0 }),
                 if self.sign < 0 { Value::Null } else { Value::Text(settled.usage.completeness.name()) },
             ];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, AsArray, BinaryArray, BooleanArray},
+    array::{ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray},
     compute::{cast, filter},
     datatypes::{DataType, FieldRef, Float64Type},
 };
@@ -143,13 +143,15 @@ pub(crate) fn sketch_of_one() -> Arc<ScalarUDF> {
         makes: |arrays| {
             let [numbers] = arrays else { return plan_err!("a sketch is of one number") };
             let numbers = cast(numbers, &DataType::Float64)?;
-            let of_one = |number: f64| {
-                let mut one = Sketch::default();
-                one.add(number);
-                one.to_bytes()
-            };
-            let all: BinaryArray = numbers.as_primitive::<Float64Type>().iter().map(|one| one.map(of_one)).collect();
-            Ok(Arc::new(all))
+            let (mut sketches, mut one) = (BinaryBuilder::new(), Vec::new());
+            for number in numbers.as_primitive::<Float64Type>() {
+                one.clear();
+                if let Some(number) = number {
+                    Sketch::write(&[number], &mut one);
+                }
+                sketches.append_option(number.map(|_| &one));
+            }
+            Ok(Arc::new(sketches.finish()))
         },
     }
     .shared()

@@ -96,13 +96,8 @@ impl Sketch {
             Self::Few(values) => {
                 let mut values = values.clone();
                 values.sort_by(f64::total_cmp);
-                let Some(whole) = values.iter().map(|value| whole(*value)).collect::<Option<Vec<u64>>>() else {
-                    return [FLOATS].into_iter().chain(values.iter().flat_map(|value| value.to_le_bytes())).collect();
-                };
-                let mut out = vec![WHOLE];
-                encode_varint(whole.len() as u64, &mut out);
-                let before = [0].iter().chain(&whole);
-                whole.iter().zip(before).for_each(|(value, before)| encode_varint(value - before, &mut out));
+                let mut out = Vec::new();
+                Self::write(&values, &mut out);
                 out
             }
             Self::Many(histogram) => {
@@ -118,6 +113,22 @@ impl Sketch {
                 }
                 out
             }
+        }
+    }
+
+    /// Writes [`Self::to_bytes`] of few values, which come in their order.
+    pub(super) fn write(values: &[f64], out: &mut Vec<u8>) {
+        if values.iter().all(|value| whole(*value).is_some()) {
+            out.push(WHOLE);
+            encode_varint(values.len() as u64, out);
+            let mut before = 0;
+            for value in values.iter().filter_map(|value| whole(*value)) {
+                encode_varint(value - before, out);
+                before = value;
+            }
+        } else {
+            out.push(FLOATS);
+            out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         }
     }
 

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
     ValueWithSpan, visit_expressions,
 };
 
-use super::{MAX_OPERATORS, within::is_query};
+use super::{MAX_OPERATORS, found::is_query};
 use crate::sql::{
     instant,
     interval::in_units,

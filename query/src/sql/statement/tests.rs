@@ -419,7 +419,7 @@ fn many_parentheses_are_refused_at_once() {
 /// The columns of each are looked for once: as often as they are shown it would be 9¹⁰ times.
 #[test]
 fn what_is_shown_often_in_each_other_is_read_at_once() {
-    let often = format!("SELECT {} FROM (", vec!["*"; 9].join(","));
+    let often = format!("SELECT {} FROM (", ["*"; 9].join(","));
     let nested = format!("{}SELECT 1 AS a{}", often.repeat(10), ") AS t".repeat(10));
     assert!(parse(&nested).is_ok());
 }
