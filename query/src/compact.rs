@@ -146,16 +146,19 @@ fn is_small(file: &Arc<DataFile>) -> bool {
     file.size < SMALL_BYTES
 }
 
-/// As many of these files, in their order, as one may be made of, if those are enough: none is much larger than those before it together.
+/// As many of these files, in their order, as one may be made of, if those are enough: the last is not much larger than the others together.
 fn joined(mut files: Vec<Arc<DataFile>>, least: usize) -> Option<Vec<Arc<DataFile>>> {
-    let (mut bytes, mut rows) = (0_u64, 0);
-    let end = files.iter().position(|file| {
-        let is_alike = bytes == 0 || file.size <= 8 * bytes.max(TINY_BYTES);
+    let (mut bytes, mut rows) = (0, 0);
+    files.retain(|file| {
         bytes += file.size;
         rows += file.rows;
-        !is_alike || bytes > MOST_BYTES || rows > MOST_ROWS
+        bytes <= MOST_BYTES && rows <= MOST_ROWS
     });
-    files.truncate(end.unwrap_or(files.len()));
+    while let Some((last, others)) = files.split_last()
+        && last.size > 8 * others.iter().map(|file| file.size).sum::<u64>().max(TINY_BYTES)
+    {
+        files.pop();
+    }
     (files.len() >= least).then_some(files)
 }
 

@@ -83,14 +83,17 @@ async fn small_files_of_a_day_become_one() {
     let mut few = Version::clone(&many);
     few.files.truncate(2);
     assert_eq!((groups(&few, today), groups(&few, later)), (vec![], vec![2]));
-    // One that is much larger is not written again for it.
-    few.files = few.files.iter().zip([TINY_BYTES, 8 * TINY_BYTES + 1]).map(|(file, size)| sized(file, size)).collect();
-    assert!(groups(&few, later).is_empty());
-    few.files =
-        few.files.iter().zip([SMALL_BYTES - 1, SMALL_BYTES + 1]).map(|(file, size)| sized(file, size)).collect();
-    assert_eq!(groups(&few, later), [2]);
-    few.files = few.files.iter().map(|file| sized(file, SMALL_BYTES)).collect();
-    assert!(groups(&few, later).is_empty());
+    // One that is much larger is not written again for them, nor are those that are large enough, and what is joined fits in memory.
+    for (sizes, joined) in [
+        (&[TINY_BYTES, 8 * TINY_BYTES + 1][..], None),
+        (&[TINY_BYTES, 8 * TINY_BYTES], Some(2)),
+        (&[1, SMALL_BYTES / 2, SMALL_BYTES + 1, SMALL_BYTES + 1], Some(3)),
+        (&[1, SMALL_BYTES + 1, SMALL_BYTES + 1], None),
+        (&[SMALL_BYTES, SMALL_BYTES], None),
+    ] {
+        few.files = many.files.iter().zip(sizes).map(|(file, size)| sized(file, *size)).collect();
+        assert_eq!(groups(&few, later), Vec::from_iter(joined), "{sizes:?}");
+    }
     assert_eq!(compact(&lake, usage, &many).await.expect("compacted"), 1);
     let one = lake.pin()[usage.index()].clone();
     assert_eq!((one.files.len(), one.files[0].rows, one.covered_of(0)), (1, MANY as u64, Offset(MANY as u64)));
