@@ -46,6 +46,7 @@ use crate::{
 
 mod accounted;
 mod age;
+mod around;
 mod beside;
 mod bucket;
 mod ceiled;
@@ -332,7 +333,7 @@ impl Engine {
         let instants = Instants::of(reading.as_ref().and_then(|reading| reading.zone.clone()), reading.is_some());
         let plan = question::agreed(series::asked(state.statement_to_plan(statement).await?)?)?;
         let plan = united::united(plan, &instants)?;
-        let plan = keys::in_sets(rowless::nullable(summed::divided(plan)?)?)?;
+        let plan = around::sound(keys::in_sets(rowless::nullable(summed::divided(plan)?)?)?)?;
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)

@@ -56,6 +56,56 @@ async fn a_query_without_a_row_is_null() {
     assert_eq!(named["rows"], json!([{"a": null, "b": 2}]));
 }
 
+/// The answers are those of Postgres; what the engine would answer otherwise is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_names_what_is_around_it_is_answered_rightly_or_not() {
+    let world = World::new(&[charged("acme", 1, "alice", Some(1), 1)], 1).await;
+    const T: &str = "(VALUES (1), (2), (3)) t(x)";
+    for (value, wanted) in [
+        // What is compared is grouped by, and not the columns that it is made of.
+        (
+            "(SELECT count(*) FROM (VALUES (TIMESTAMP '2026-11-05 01:00'), (TIMESTAMP '2026-11-05 02:00')) u(t) WHERE u.t::date = s.d) \
+             AS v FROM (VALUES (DATE '2026-11-05')) s(d)"
+                .to_owned(),
+            json!(2),
+        ),
+        (format!("sum(n) AS v FROM {T}, LATERAL (SELECT count(*) AS n FROM {T} WHERE t.x / 2 = 1) u"), json!(6)),
+        (
+            "count(*) AS v FROM (VALUES (0), (1)) s(d) WHERE (SELECT count(*) FROM (VALUES (2), (3), (4)) u(y) \
+             WHERE u.y / 2 = d + 1 AND u.y > 0) = 1"
+                .to_owned(),
+            json!(1),
+        ),
+        // Both sides are called alike.
+        (format!("count(*) AS v FROM {T} WHERE x >= ALL (SELECT x FROM {T})"), json!(1)),
+        (format!("count(*) AS v FROM {T} WHERE x > ANY (SELECT x FROM {T})"), json!(2)),
+        (format!("count(*) AS v FROM {T} WHERE x = ANY (SELECT x FROM {T} WHERE x < 3)"), json!(2)),
+        (format!("count(*) AS v FROM {T} WHERE x <> ALL (SELECT x FROM {T} WHERE x < 3)"), json!(1)),
+        ("count(*) AS v FROM usage WHERE input_tokens <> ALL (SELECT input_tokens FROM usage)".to_owned(), json!(0)),
+        (
+            format!("max(x) AS v FROM {T} GROUP BY x HAVING sum(x) >= ALL (SELECT sum(x) FROM {T} GROUP BY x)"),
+            json!(3),
+        ),
+        (format!("count(*) AS v FROM {T} WHERE x = 3 OR x IN (SELECT y FROM (VALUES (1)) u(y) WHERE y = x)"), json!(2)),
+    ] {
+        check(&world, &value, wanted).await;
+    }
+    const U: &str = "(VALUES (1, 'a')) u(y, z) WHERE y = x";
+    for (wrong, why) in [
+        (format!("x FROM {T} WHERE 'a' NOT IN (SELECT z FROM {U})"), "write EXISTS"),
+        (format!("x FROM {T} WHERE x <> ALL (SELECT y FROM {U})"), "write EXISTS"),
+        (format!("x FROM {T} WHERE NOT (x IN (SELECT y FROM {U}))"), "write EXISTS"),
+        (format!("x > ALL (SELECT x FROM {T}) FROM {T}"), "stand in WHERE"),
+        (format!("x FROM {T} WHERE EXISTS (SELECT count(*) FROM {U})"), "compare with the sum"),
+        (format!("x FROM {T} WHERE 0 IN (SELECT count(*) FROM {U})"), "compare with the sum"),
+        (format!("(SELECT 'a' FROM {U} HAVING count(*) = 0) FROM {T}"), "use CASE"),
+        (format!("b FROM {T} LEFT JOIN LATERAL (SELECT count(*) AS a, 'k' AS b FROM {U}) v ON true"), "a constant"),
+    ] {
+        let error = world.ask(&everyone(), &format!("SELECT {wrong}")).await.unwrap_err();
+        assert!(error.contains(why), "{wrong}: {error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_query_within_can_say_has_other_words() {
     let world = World::new(&[charged("acme", 1, "alice", Some(1), 1)], 1).await;
