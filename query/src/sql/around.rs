@@ -28,6 +28,8 @@ const SELECTED: &str =
 const SUM_IN: &str = "EXISTS and IN over a sum or count of a query that names columns around it cannot be answered; compare with the sum itself, as (SELECT count(*) …) > 0";
 const HAVING: &str =
     "HAVING without GROUP BY in a query that names columns around it cannot be answered; use CASE in its SELECT";
+const NOTHING: &str =
+    "whether a sum is NULL cannot be asked within a query that names columns around it; ask it of that query";
 const CONSTANT: &str = "a constant beside a sum in a LATERAL query cannot be answered; select it around that query";
 
 /// The plan with such queries as the engine answers them rightly, or why it cannot.
@@ -131,7 +133,7 @@ fn refused(expr: &Expr, is_condition: bool) -> Result<Option<&'static str>> {
         Expr::InSubquery(of) if is_around(&of.subquery) && (of.negated || !is_condition) => Some(NOT_IN),
         Expr::InSubquery(InSubquery { subquery, .. }) if is_around(subquery) => sum(&subquery.subquery).map(|_| SUM_IN),
         Expr::Exists(of) if is_around(&of.subquery) => sum(&of.subquery.subquery).map(|_| SUM_IN),
-        Expr::ScalarSubquery(of) if is_around(of) => having(of),
+        Expr::ScalarSubquery(of) if is_around(of) => having(of).or_else(|| nothing(of)),
         _ => None,
     };
     let goes_on = matches!(expr, Expr::BinaryExpr(of) if matches!(of.op, Operator::And | Operator::Or));
@@ -163,6 +165,16 @@ fn lateral(query: &Subquery) -> Option<&'static str> {
 fn having(query: &Subquery) -> Option<&'static str> {
     let is_filter = |step: &&LogicalPlan| matches!(step, LogicalPlan::Filter(_));
     sum(&query.subquery).filter(|steps| steps.iter().any(is_filter)).map(|_| HAVING)
+}
+
+/// Of a query that stands for a value: the engine puts NULL where no row was summed, whatever is asked of that.
+fn nothing(query: &Subquery) -> Option<&'static str> {
+    let asks = |expr: &Expr| expr.exists(|part| Ok(matches!(part, Expr::IsNull(_) | Expr::IsNotNull(_))));
+    let is_asked = |step: &&LogicalPlan| match step {
+        LogicalPlan::Projection(of) => of.expr.iter().any(|expr| asks(expr).unwrap_or(true)),
+        _ => false,
+    };
+    sum(&query.subquery).filter(|steps| steps.iter().any(is_asked)).map(|_| NOTHING)
 }
 
 /// The steps above a sum without groups, if the plan is of one.

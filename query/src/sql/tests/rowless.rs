@@ -98,6 +98,7 @@ async fn a_query_that_names_what_is_around_it_is_answered_rightly_or_not() {
         (format!("x > ALL (SELECT x FROM {T}) FROM {T}"), "stand in WHERE"),
         (format!("x FROM {T} WHERE EXISTS (SELECT count(*) FROM {U})"), "compare with the sum"),
         (format!("x FROM {T} WHERE 0 IN (SELECT count(*) FROM {U})"), "compare with the sum"),
+        (format!("(SELECT count(*) IS NULL FROM {U}) FROM {T}"), "ask it of that query"),
         (format!("(SELECT 'a' FROM {U} HAVING count(*) = 0) FROM {T}"), "use CASE"),
         (format!("b FROM {T} LEFT JOIN LATERAL (SELECT count(*) AS a, 'k' AS b FROM {U}) v ON true"), "a constant"),
     ] {
