@@ -10,10 +10,13 @@ use parquet::{
     },
 };
 
-use super::{Encoded, PIECE, ROW_GROUP, decode, encode};
-use crate::table::{
-    TableDef, by_name,
-    fixture::{self, Known},
+use super::{Encoded, PIECE, ROW_GROUP, decode, encode, encode_rollup};
+use crate::{
+    rollup,
+    table::{
+        TableDef, by_name,
+        fixture::{self, Known},
+    },
 };
 
 fn usage() -> &'static TableDef {
@@ -75,4 +78,17 @@ fn a_row_group_has_131_072_rows_at_most() {
     let files = encode(usage(), &many).expect("encoded");
     let groups: Vec<_> = metadata(&files[0]).row_groups().iter().map(|group| group.num_rows()).collect();
     assert_eq!(groups, [131_072, 2_048]);
+}
+
+/// A dictionary is read whole for a single page.
+#[test]
+fn a_page_of_a_rollup_is_read_without_what_differs_in_others() {
+    let made = rollup::made(usage(), &rows(0..2_000)).expect("rollups").remove(0);
+    let file =
+        SerializedFileReader::new(bytes::Bytes::from(encode_rollup(&made.rows).expect("encoded"))).expect("a file");
+    for column in file.metadata().row_group(0).columns() {
+        let name = column.column_path().string();
+        let is_alike = made.rollup.has(&name) && name != "cache_hit";
+        assert_eq!(column.dictionary_page_offset().is_some(), is_alike, "{name}");
+    }
 }
