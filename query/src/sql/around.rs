@@ -15,7 +15,7 @@ use datafusion::{
     },
     logical_expr::{
         BinaryExpr, Expr, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Subquery,
-        expr::{InSubquery, SetComparison, SetQuantifier},
+        expr::{InSubquery, SetQuantifier},
         utils::{conjunction, split_conjunction_owned},
     },
 };
@@ -36,7 +36,8 @@ const CONSTANT: &str = "a constant beside a sum in a LATERAL query cannot be ans
 pub(super) fn sound(plan: LogicalPlan) -> Result<LogicalPlan, QueryError> {
     let mut number = 0;
     let plan = plan.transform_up_with_subqueries(|node| {
-        let node = steps::replaced(node, compared)?;
+        let compares = steps::has(&node, |part| matches!(part, Expr::SetComparison(_)))?;
+        let node = if compares { steps::parts(node, compared)? } else { Transformed::no(node) };
         node.transform_data(|node| keyed_below(node, &mut number))
     })?;
     match refusal(&plan.data)? {
@@ -46,22 +47,22 @@ pub(super) fn sound(plan: LogicalPlan) -> Result<LogicalPlan, QueryError> {
 }
 
 /// What is compared with any or all of a query, by `IN` where that means the same, or with the query under a name of its own.
-fn compared(expr: &Expr) -> Option<Expr> {
-    let Expr::SetComparison(of) = expr else { return None };
+fn compared(expr: Expr) -> Result<Transformed<Expr>> {
+    let Expr::SetComparison(mut of) = expr else { return Ok(Transformed::no(expr)) };
     let negated = match (of.op, of.quantifier) {
         (Operator::Eq, SetQuantifier::Any) => Some(false),
         (Operator::NotEq, SetQuantifier::All) => Some(true),
         _ => None,
     };
     if let Some(negated) = negated {
-        return Some(Expr::InSubquery(InSubquery::new(of.expr.clone(), of.subquery.clone(), negated)));
+        return Ok(Transformed::yes(Expr::InSubquery(InSubquery::new(of.expr, of.subquery, negated))));
     }
-    let column = Column::from(of.subquery.subquery.schema().iter().next()?);
+    let columns = of.subquery.subquery.schema().columns().into_iter().take(1);
     let named = LogicalPlanBuilder::new_from_arc(Arc::clone(&of.subquery.subquery))
-        .project([Expr::Column(column).alias("compared")])
-        .and_then(|query| query.alias("compared")?.build());
-    let subquery = Subquery { subquery: Arc::new(named.ok()?), ..of.subquery.clone() };
-    Some(Expr::SetComparison(SetComparison { subquery, ..of.clone() }))
+        .project(columns.map(|column| Expr::Column(column).alias("compared")).collect::<Vec<_>>())?
+        .alias("compared")?;
+    of.subquery.subquery = Arc::new(named.build()?);
+    Ok(Transformed::yes(Expr::SetComparison(of)))
 }
 
 /// A sum over conditions that compare columns alone with what is around.
